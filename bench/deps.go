@@ -1,0 +1,4 @@
+package bench
+import (
+_ "google.golang.org/grpc"
+)

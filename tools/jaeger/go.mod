@@ -1,0 +1,3 @@
+module kurir.dev/tools/jaeger
+
+go 1.26
