@@ -1,0 +1,104 @@
+// Package seal makes payloads small and unreadable: zstd (RFC 8878) first,
+// then AES-256-GCM from a tink keyring.
+//
+// A [Keyring] holds several keys: the primary seals, all open. To rotate,
+// add a key, let every process load the new file, make it primary, and drop
+// the old key when nothing sealed under it is left. The keyring file holds
+// its keys in the clear and is guarded by its mode, 0600: it belongs on a disk
+// of its own or in the orchestrator's secret store.
+//
+// Errors say that something could not be opened, never what was in it.
+package seal
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+)
+
+// MaxPlain is the largest payload [Keyring.Seal] takes and [Keyring.Open]
+// lets grow out of a sealed one: a bound against decompression bombs.
+const MaxPlain = 64 << 20
+
+// ErrOpen is what [Keyring.Open] returns for everything that does not open:
+// other keys, other associated data, tampered or truncated bytes.
+var ErrOpen = errors.New("sealed payload does not open under this keyring")
+
+// ErrTooLarge is returned for payloads beyond [MaxPlain].
+var ErrTooLarge = errors.New("payload exceeds the sealing limit")
+
+// Keyring seals and opens. Safe for concurrent use.
+type Keyring struct {
+	handle *keyset.Handle
+	aead   tink.AEAD
+	enc    *zstd.Encoder
+	dec    *zstd.Decoder
+}
+
+// Generate makes a keyring with one new key, in memory only.
+func Generate() (*Keyring, error) {
+	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return nil, fmt.Errorf("generating key: %w", err)
+	}
+	return newKeyring(h)
+}
+
+func newKeyring(h *keyset.Handle) (*Keyring, error) {
+	a, err := aead.New(h)
+	if err != nil {
+		return nil, fmt.Errorf("using keyset for AEAD: %w", err)
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(encoders), zstd.WithWindowSize(window))
+	if err != nil {
+		return nil, fmt.Errorf("making compressor: %w", err)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxPlain))
+	if err != nil {
+		return nil, fmt.Errorf("making decompressor: %w", err)
+	}
+	return &Keyring{handle: h, aead: a, enc: enc, dec: dec}, nil
+}
+
+// The compressor keeps this many states ready for concurrent Seal calls, each
+// with a window of this many bytes: bounded memory for any number of callers.
+const (
+	encoders = 4
+	window   = 256 << 10
+)
+
+// Seal compresses and encrypts plain. The same associated data, which is not
+// stored, must be given to [Keyring.Open]. plain is not kept.
+func (k *Keyring) Seal(plain, associated []byte) ([]byte, error) {
+	if len(plain) > MaxPlain {
+		return nil, ErrTooLarge
+	}
+	packed := k.enc.EncodeAll(plain, make([]byte, 0, len(plain)/2+64))
+	sealed, err := k.aead.Encrypt(packed, associated)
+	if err != nil {
+		return nil, fmt.Errorf("sealing payload: %w", err)
+	}
+	return sealed, nil
+}
+
+// Open undoes [Keyring.Seal]. Any failure is [ErrOpen] or [ErrTooLarge].
+func (k *Keyring) Open(sealed, associated []byte) ([]byte, error) {
+	packed, err := k.aead.Decrypt(sealed, associated)
+	if err != nil {
+		return nil, ErrOpen
+	}
+	plain, err := k.dec.DecodeAll(packed, nil)
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return nil, ErrTooLarge
+	case err != nil:
+		return nil, ErrOpen
+	case len(plain) > MaxPlain:
+		return nil, ErrTooLarge
+	}
+	return plain, nil
+}

@@ -1,0 +1,56 @@
+// Package topic names Kurir's Kafka topics.
+//
+// Every name is made here and nowhere else, so that one prefix moves a whole
+// installation: two of them can share a cluster and never meet.
+package topic
+
+// DefaultPrefix begins every name when none is configured.
+const DefaultPrefix = "kurir"
+
+// Names makes topic names. The zero value uses [DefaultPrefix]. Safe for
+// concurrent use.
+type Names struct {
+	// Prefix comes before every name; empty means [DefaultPrefix].
+	Prefix string
+}
+
+func (n Names) name(rest string) string {
+	if n.Prefix == "" {
+		return DefaultPrefix + "." + rest
+	}
+	return n.Prefix + "." + rest
+}
+
+// Lane is the topic of mail that goes now on the given lane.
+func (n Names) Lane(lane string) string { return n.name("lane." + lane) }
+
+// Outcome is the topic of what each attempt on the lane came to: the
+// dispatchers' shared journal and the tracker's feed. It has as many
+// partitions as [Names.Lane] of the same lane, and an outcome lies in the
+// partition of the record it answers.
+func (n Names) Outcome(lane string) string { return n.name("outcome." + lane) }
+
+// Deferred is the topic of mail that must wait, on its way to the router.
+func (n Names) Deferred() string { return n.name("deferred") }
+
+// Events is the topic of all events that are not outcomes.
+func (n Names) Events() string { return n.name("events") }
+
+// Billing is the topic of the life of invoices, for product services.
+func (n Names) Billing() string { return n.name("billing") }
+
+// Control is the topic of holds, suspensions and limits, read whole at start.
+func (n Names) Control() string { return n.name("control") }
+
+// Dead is the topic of records that could not be decoded, sealed.
+func (n Names) Dead() string { return n.name("dead") }
+
+// All lists every topic of an installation with the given lanes: each lane
+// with its outcome topic, then the ones there is one of.
+func (n Names) All(lanes []string) []string {
+	all := make([]string, 0, 2*len(lanes)+5)
+	for _, l := range lanes {
+		all = append(all, n.Lane(l), n.Outcome(l))
+	}
+	return append(all, n.Deferred(), n.Events(), n.Billing(), n.Control(), n.Dead())
+}
