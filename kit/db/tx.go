@@ -1,0 +1,82 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"kurir.dev/kit/backoff"
+	"modernc.org/sqlite"
+)
+
+// maxTries bounds how often Tx runs its function.
+const maxTries = 8
+
+// Tx runs fn in a transaction on W and commits it; an error or panic of fn
+// rolls it back. When the database asks for another go (serialization failure,
+// deadlock, a busy file), fn runs again in a new transaction, up to eight
+// times with growing waits: fn must have no effect outside tx, and must not
+// use W, of which SQLite has one connection. An error of the commit itself
+// that is not such a request means "unknown".
+func (d *DB) Tx(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	wait := backoff.Policy{Base: 5 * time.Millisecond, Max: 250 * time.Millisecond}
+	for n := 1; ; n++ {
+		err := d.once(ctx, fn)
+		if err == nil || n == maxTries || !Retryable(err) {
+			return err
+		}
+		if waitErr := wait.Wait(ctx, n); waitErr != nil {
+			return errors.Join(waitErr, err)
+		}
+	}
+}
+
+func (d *DB) once(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	tx, err := d.W.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning transaction: %w", err)
+	}
+	// After a commit this does nothing; its error has no one to tell.
+	defer func() { _ = tx.Rollback() }()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// Retryable says whether err is the database asking to run a transaction
+// again: a serialization failure or deadlock of PostgreSQL, a busy or locked
+// file of SQLite. Nothing of that transaction was kept.
+func Retryable(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "40001" || pg.Code == "40P01"
+	}
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		const busy, locked = 5, 6
+		primary := lite.Code() & 0xff
+		return primary == busy || primary == locked
+	}
+	return false
+}
+
+// Unique says whether err is a breach of a unique or primary key.
+func Unique(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "23505"
+	}
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		const unique, primaryKey = 2067, 1555
+		return lite.Code() == unique || lite.Code() == primaryKey
+	}
+	return false
+}
