@@ -1,0 +1,3 @@
+// Package broker reaches the Kafka broker: topics, producing, lag; and holds
+// the embedded one.
+package broker

@@ -1,0 +1,178 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/segmentio/kafka-go"
+
+	"kurir.dev/kit/fault"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
+)
+
+// partitions remembers how many partitions topics have.
+type partitions struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (p *partitions) get(topic string) (int, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, ok := p.n[topic]
+	return n, ok
+}
+
+func (p *partitions) set(topic string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n == nil {
+		p.n = make(map[string]int)
+	}
+	p.n[topic] = n
+}
+
+func (p *partitions) forget(topic string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.n, topic)
+}
+
+// refresh makes the transport learn the cluster's layout anew. The layout is
+// cached; the one request after which the transport always renews it is a
+// creation of topics, here of none.
+func (c *Client) refresh(ctx context.Context) error {
+	_, err := c.kafka.CreateTopics(ctx, &kafka.CreateTopicsRequest{ValidateOnly: true})
+	return err
+}
+
+// Partitions is how many partitions the topic has, asked once and remembered.
+// A topic that does not exist is fault.Unavailable: it may be created any
+// moment.
+func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
+	if n, ok := c.parts.get(topic); ok {
+		return n, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	counts, err := c.counts(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for name, n := range counts {
+		c.parts.set(name, n)
+	}
+	n, ok := counts[topic]
+	if !ok {
+		return 0, unavailable(fmt.Sprintf("topic %q does not exist yet", topic), nil)
+	}
+	return n, nil
+}
+
+// counts asks for the partition counts of all topics.
+func (c *Client) counts(ctx context.Context) (map[string]int, error) {
+	if err := c.refresh(ctx); err != nil {
+		return nil, unavailable("broker does not answer", err)
+	}
+	md, err := c.kafka.Metadata(ctx, &kafka.MetadataRequest{})
+	if err != nil {
+		return nil, unavailable("broker does not answer", err)
+	}
+	counts := make(map[string]int, len(md.Topics))
+	for _, t := range md.Topics {
+		if t.Error == nil && len(t.Partitions) > 0 {
+			counts[t.Name] = len(t.Partitions)
+		}
+	}
+	return counts, nil
+}
+
+// EnsureTopics creates what is missing of the installation's topics and
+// checks that each lane has as many partitions as its outcome topic, without
+// which an outcome could not lie beside its mail: fault.Precondition. Topics
+// that exist are left as they are. Safe to run from any number of processes
+// at once.
+func (c *Client) EnsureTopics(ctx context.Context, lanes []string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	have, err := c.counts(ctx)
+	if err != nil {
+		return err
+	}
+	var missing []kafka.TopicConfig
+	for _, name := range c.names.All(lanes) {
+		if have[name] == 0 {
+			missing = append(missing, c.topicConfig(name, have, lanes))
+		}
+	}
+	if len(missing) > 0 {
+		if err := c.create(ctx, missing); err != nil {
+			return err
+		}
+		if have, err = c.counts(ctx); err != nil {
+			return err
+		}
+	}
+	for _, l := range lanes {
+		lane, outcome := c.names.Lane(l), c.names.Outcome(l)
+		if have[lane] != have[outcome] {
+			return fault.Newf(fault.Precondition, faultv1.Reason_REASON_NOT_READY,
+				"topics %q and %q must have equally many partitions, they have %d and %d",
+				lane, outcome, have[lane], have[outcome])
+		}
+	}
+	for name, n := range have {
+		c.parts.set(name, n)
+	}
+	return nil
+}
+
+// topicConfig is how a topic is created. Retention is off everywhere: what is
+// unfinished must not age away, and what is finished is trimmed by us.
+// Segments are small, for disk is freed, and the embedded broker started,
+// segment by segment. A lane whose outcome topic exists, or the reverse, takes
+// its partition count.
+func (c *Client) topicConfig(name string, have map[string]int, lanes []string) kafka.TopicConfig {
+	n := c.cfg.Partitions
+	for _, l := range lanes {
+		lane, outcome := c.names.Lane(l), c.names.Outcome(l)
+		switch {
+		case name == lane && have[outcome] > 0:
+			n = have[outcome]
+		case name == outcome && have[lane] > 0:
+			n = have[lane]
+		}
+	}
+	if name == c.names.Control() {
+		n = 1 // read whole and in order at every start
+	}
+	return kafka.TopicConfig{
+		Topic: name, NumPartitions: n, ReplicationFactor: c.cfg.Replication,
+		ConfigEntries: []kafka.ConfigEntry{
+			{ConfigName: "cleanup.policy", ConfigValue: "delete"},
+			{ConfigName: "retention.ms", ConfigValue: "-1"},
+			{ConfigName: "retention.bytes", ConfigValue: "-1"},
+			{ConfigName: "segment.bytes", ConfigValue: "16777216"},
+			{ConfigName: "max.message.bytes", ConfigValue: "4194304"},
+		},
+	}
+}
+
+func (c *Client) create(ctx context.Context, topics []kafka.TopicConfig) error {
+	res, err := c.kafka.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: topics})
+	if err != nil {
+		return unavailable("topics could not be created", err)
+	}
+	var errs []error
+	for name, err := range res.Errors {
+		if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+			errs = append(errs, fmt.Errorf("creating topic %q: %w", name, err))
+		}
+	}
+	if len(errs) > 0 {
+		return unavailable("topics could not be created", errors.Join(errs...))
+	}
+	return nil
+}
