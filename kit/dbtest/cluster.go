@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,11 +19,15 @@ import (
 	"kurir.dev/kit/backoff"
 )
 
-// cluster starts the process's own PostgreSQL at the first call and answers
-// its URL. Nothing tells a library that a test process ends, so the server is
+// cluster starts the process's own PostgreSQL at the first call. Nothing tells a library that a test process ends, so the server is
 // held by a shell that reads a pipe of ours: when we end, however we end, the
 // pipe closes and the shell stops the server and removes its directory.
 var cluster = sync.OnceValues(start)
+
+type server struct {
+	url  string
+	hold io.Closer // the pipe; unreachable it would be closed
+}
 
 // watchdog runs as: sh -c watchdog sh BIN DIR.
 const watchdog = `
@@ -37,39 +42,40 @@ cd /
 rm -rf "$2"
 `
 
-func start() (string, error) {
+func start() (*server, error) {
 	bin, err := binaries()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "kurirpg")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	attr, err := unprivileged(dir)
 	if err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	initdb := exec.CommandContext(context.Background(), filepath.Join(bin, "initdb"),
 		"-D", filepath.Join(dir, "data"), "-U", "kurir", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	initdb.Dir, initdb.SysProcAttr = dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(dir))
+		return nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(dir))
 	}
 	sh := exec.CommandContext(context.Background(), "/bin/sh", "-c", watchdog, "sh", bin, dir)
 	sh.Dir, sh.SysProcAttr = dir, attr
-	if _, err := sh.StdinPipe(); err != nil { // ours until the process ends
-		return "", errors.Join(err, os.RemoveAll(dir))
+	hold, err := sh.StdinPipe()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := sh.Start(); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	address := "postgres://kurir@/postgres?host=" + url.QueryEscape(dir)
 	if err := answer(address); err != nil {
 		log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:gosec // our own directory
-		return "", fmt.Errorf("private cluster: %w\n%s", err, log)
+		return nil, fmt.Errorf("private cluster: %w\n%s", err, log)
 	}
-	return address, nil
+	return &server{url: address, hold: hold}, nil
 }
 
 // binaries finds the newest installed server.

@@ -40,13 +40,14 @@ func Postgres(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv("KURIR_TEST_PG")
 	if base == "" {
-		var err error
-		if base, err = cluster(); err != nil {
+		own, err := cluster()
+		if err != nil {
 			if os.Getenv("CI") == "true" {
 				t.Fatalf("dbtest: no PostgreSQL to test with: %v", err)
 			}
 			t.Skipf("no PostgreSQL to test with: set KURIR_TEST_PG or install the server (%v)", err)
 		}
+		base = own.url
 	}
 	u, err := url.Parse(base)
 	if err != nil {
