@@ -13,15 +13,16 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 )
 
-// fileMode is what a keyring file must not be more open than.
-const fileMode fs.FileMode = 0o600
+// fileMode is what a keyring file must not be more open than. Its group may
+// read it: so does Kubernetes hand a secret to a process that is not root.
+const fileMode fs.FileMode = 0o640
 
-// ErrExposed is returned for a keyring file that others than its owner may
-// read or write.
-var ErrExposed = errors.New("keyring file is open to others; its mode must be 0600")
+// ErrExposed is returned for a keyring file that its group may write or others
+// may read or write.
+var ErrExposed = errors.New("keyring file is open to others; its mode must be 0600, or 0640 for a group")
 
 // Load reads a keyring from its file. A missing file is fs.ErrNotExist, one
-// readable by others [ErrExposed].
+// open to others [ErrExposed].
 func Load(path string) (*Keyring, error) {
 	info, err := os.Stat(path)
 	if err != nil {
