@@ -1239,18 +1239,18 @@ const file_kurir_dispatcher_v1_dispatcher_service_proto_rawDesc = "" +
 	"\vconnections\x18\x01 \x03(\v2\x1f.kurir.dispatcher.v1.ConnectionR\vconnections\"1\n" +
 	"\x16CloseConnectionRequest\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x02id\"\x19\n" +
-	"\x17CloseConnectionResponse2\xa0\x06\n" +
-	"\x11DispatcherService\x12Z\n" +
-	"\tListSites\x12%.kurir.dispatcher.v1.ListSitesRequest\x1a&.kurir.dispatcher.v1.ListSitesResponse\x12T\n" +
-	"\aGetSite\x12#.kurir.dispatcher.v1.GetSiteRequest\x1a$.kurir.dispatcher.v1.GetSiteResponse\x12`\n" +
+	"\x17CloseConnectionResponse2\xb4\x06\n" +
+	"\x11DispatcherService\x12_\n" +
+	"\tListSites\x12%.kurir.dispatcher.v1.ListSitesRequest\x1a&.kurir.dispatcher.v1.ListSitesResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\aGetSite\x12#.kurir.dispatcher.v1.GetSiteRequest\x1a$.kurir.dispatcher.v1.GetSiteResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\vSuspendSite\x12'.kurir.dispatcher.v1.SuspendSiteRequest\x1a(.kurir.dispatcher.v1.SuspendSiteResponse\x12]\n" +
 	"\n" +
-	"ResumeSite\x12&.kurir.dispatcher.v1.ResumeSiteRequest\x1a'.kurir.dispatcher.v1.ResumeSiteResponse\x12]\n" +
+	"ResumeSite\x12&.kurir.dispatcher.v1.ResumeSiteRequest\x1a'.kurir.dispatcher.v1.ResumeSiteResponse\x12b\n" +
 	"\n" +
-	"ListEgress\x12&.kurir.dispatcher.v1.ListEgressRequest\x1a'.kurir.dispatcher.v1.ListEgressResponse\x12]\n" +
+	"ListEgress\x12&.kurir.dispatcher.v1.ListEgressRequest\x1a'.kurir.dispatcher.v1.ListEgressResponse\"\x03\x90\x02\x01\x12]\n" +
 	"\n" +
-	"RestEgress\x12&.kurir.dispatcher.v1.RestEgressRequest\x1a'.kurir.dispatcher.v1.RestEgressResponse\x12l\n" +
-	"\x0fListConnections\x12+.kurir.dispatcher.v1.ListConnectionsRequest\x1a,.kurir.dispatcher.v1.ListConnectionsResponse\x12l\n" +
+	"RestEgress\x12&.kurir.dispatcher.v1.RestEgressRequest\x1a'.kurir.dispatcher.v1.RestEgressResponse\x12q\n" +
+	"\x0fListConnections\x12+.kurir.dispatcher.v1.ListConnectionsRequest\x1a,.kurir.dispatcher.v1.ListConnectionsResponse\"\x03\x90\x02\x01\x12l\n" +
 	"\x0fCloseConnection\x12+.kurir.dispatcher.v1.CloseConnectionRequest\x1a,.kurir.dispatcher.v1.CloseConnectionResponseB\xd5\x01\n" +
 	"\x17com.kurir.dispatcher.v1B\x16DispatcherServiceProtoP\x01Z4kurir.dev/proto/gen/kurir/dispatcher/v1;dispatcherv1\xa2\x02\x03KDX\xaa\x02\x13Kurir.Dispatcher.V1\xca\x02\x13Kurir\\Dispatcher\\V1\xe2\x02\x1fKurir\\Dispatcher\\V1\\GPBMetadata\xea\x02\x15Kurir::Dispatcher::V1b\x06proto3"
 

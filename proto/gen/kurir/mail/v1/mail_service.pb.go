@@ -1464,15 +1464,15 @@ const file_kurir_mail_v1_mail_service_proto_rawDesc = "" +
 	"\bVariable\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1a\n" +
-	"\brequired\x18\x03 \x01(\bR\brequired2\xd0\x04\n" +
+	"\brequired\x18\x03 \x01(\bR\brequired2\xda\x04\n" +
 	"\vMailService\x12H\n" +
 	"\aSendOtp\x12\x1d.kurir.mail.v1.SendOtpRequest\x1a\x1e.kurir.mail.v1.SendOtpResponse\x12K\n" +
 	"\bSendBill\x12\x1e.kurir.mail.v1.SendBillRequest\x1a\x1f.kurir.mail.v1.SendBillResponse\x12W\n" +
 	"\fSendReminder\x12\".kurir.mail.v1.SendReminderRequest\x1a#.kurir.mail.v1.SendReminderResponse\x12?\n" +
 	"\x04Send\x12\x1a.kurir.mail.v1.SendRequest\x1a\x1b.kurir.mail.v1.SendResponse\x12R\n" +
-	"\tSendBatch\x12\x1f.kurir.mail.v1.SendBatchRequest\x1a .kurir.mail.v1.SendBatchResponse(\x010\x01\x12`\n" +
-	"\x0fPreviewTemplate\x12%.kurir.mail.v1.PreviewTemplateRequest\x1a&.kurir.mail.v1.PreviewTemplateResponse\x12Z\n" +
-	"\rListTemplates\x12#.kurir.mail.v1.ListTemplatesRequest\x1a$.kurir.mail.v1.ListTemplatesResponseB\xa5\x01\n" +
+	"\tSendBatch\x12\x1f.kurir.mail.v1.SendBatchRequest\x1a .kurir.mail.v1.SendBatchResponse(\x010\x01\x12e\n" +
+	"\x0fPreviewTemplate\x12%.kurir.mail.v1.PreviewTemplateRequest\x1a&.kurir.mail.v1.PreviewTemplateResponse\"\x03\x90\x02\x01\x12_\n" +
+	"\rListTemplates\x12#.kurir.mail.v1.ListTemplatesRequest\x1a$.kurir.mail.v1.ListTemplatesResponse\"\x03\x90\x02\x01B\xa5\x01\n" +
 	"\x11com.kurir.mail.v1B\x10MailServiceProtoP\x01Z(kurir.dev/proto/gen/kurir/mail/v1;mailv1\xa2\x02\x03KMX\xaa\x02\rKurir.Mail.V1\xca\x02\rKurir\\Mail\\V1\xe2\x02\x19Kurir\\Mail\\V1\\GPBMetadata\xea\x02\x0fKurir::Mail::V1b\x06proto3"
 
 var (

@@ -1847,18 +1847,18 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"\x1dSUPPRESSION_CAUSE_HARD_BOUNCE\x10\x01\x12\x1f\n" +
 	"\x1bSUPPRESSION_CAUSE_COMPLAINT\x10\x02\x12!\n" +
 	"\x1dSUPPRESSION_CAUSE_UNSUBSCRIBE\x10\x03\x12\x1c\n" +
-	"\x18SUPPRESSION_CAUSE_MANUAL\x10\x042\xff\x06\n" +
+	"\x18SUPPRESSION_CAUSE_MANUAL\x10\x042\x8e\a\n" +
 	"\rRouterService\x12I\n" +
 	"\x06Submit\x12\x1e.kurir.router.v1.SubmitRequest\x1a\x1f.kurir.router.v1.SubmitResponse\x12_\n" +
 	"\fSubmitStream\x12$.kurir.router.v1.SubmitStreamRequest\x1a%.kurir.router.v1.SubmitStreamResponse(\x010\x01\x12I\n" +
 	"\x06Cancel\x12\x1e.kurir.router.v1.CancelRequest\x1a\x1f.kurir.router.v1.CancelResponse\x12C\n" +
 	"\x04Hold\x12\x1c.kurir.router.v1.HoldRequest\x1a\x1d.kurir.router.v1.HoldResponse\x12L\n" +
-	"\aRelease\x12\x1f.kurir.router.v1.ReleaseRequest\x1a .kurir.router.v1.ReleaseResponse\x12X\n" +
-	"\vListWaiting\x12#.kurir.router.v1.ListWaitingRequest\x1a$.kurir.router.v1.ListWaitingResponse\x12R\n" +
-	"\tListLanes\x12!.kurir.router.v1.ListLanesRequest\x1a\".kurir.router.v1.ListLanesResponse\x12a\n" +
+	"\aRelease\x12\x1f.kurir.router.v1.ReleaseRequest\x1a .kurir.router.v1.ReleaseResponse\x12]\n" +
+	"\vListWaiting\x12#.kurir.router.v1.ListWaitingRequest\x1a$.kurir.router.v1.ListWaitingResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\tListLanes\x12!.kurir.router.v1.ListLanesRequest\x1a\".kurir.router.v1.ListLanesResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\x0eAddSuppression\x12&.kurir.router.v1.AddSuppressionRequest\x1a'.kurir.router.v1.AddSuppressionResponse\x12j\n" +
-	"\x11RemoveSuppression\x12).kurir.router.v1.RemoveSuppressionRequest\x1a*.kurir.router.v1.RemoveSuppressionResponse\x12g\n" +
-	"\x10ListSuppressions\x12(.kurir.router.v1.ListSuppressionsRequest\x1a).kurir.router.v1.ListSuppressionsResponseB\xb5\x01\n" +
+	"\x11RemoveSuppression\x12).kurir.router.v1.RemoveSuppressionRequest\x1a*.kurir.router.v1.RemoveSuppressionResponse\x12l\n" +
+	"\x10ListSuppressions\x12(.kurir.router.v1.ListSuppressionsRequest\x1a).kurir.router.v1.ListSuppressionsResponse\"\x03\x90\x02\x01B\xb5\x01\n" +
 	"\x13com.kurir.router.v1B\x12RouterServiceProtoP\x01Z,kurir.dev/proto/gen/kurir/router/v1;routerv1\xa2\x02\x03KRX\xaa\x02\x0fKurir.Router.V1\xca\x02\x0fKurir\\Router\\V1\xe2\x02\x1bKurir\\Router\\V1\\GPBMetadata\xea\x02\x11Kurir::Router::V1b\x06proto3"
 
 var (

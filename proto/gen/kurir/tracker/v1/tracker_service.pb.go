@@ -1571,16 +1571,16 @@ const file_kurir_tracker_v1_tracker_service_proto_rawDesc = "" +
 	"\x15REPORT_GROUP_TEMPLATE\x10\x01\x12\x19\n" +
 	"\x15REPORT_GROUP_CAMPAIGN\x10\x02\x12\x1e\n" +
 	"\x1aREPORT_GROUP_REMINDER_STEP\x10\x03\x12\x17\n" +
-	"\x13REPORT_GROUP_DOMAIN\x10\x042\x93\x05\n" +
-	"\x0eTrackerService\x12N\n" +
-	"\aGetMail\x12 .kurir.tracker.v1.GetMailRequest\x1a!.kurir.tracker.v1.GetMailResponse\x12T\n" +
-	"\tListMails\x12\".kurir.tracker.v1.ListMailsRequest\x1a#.kurir.tracker.v1.ListMailsResponse\x12\\\n" +
-	"\vWatchEvents\x12$.kurir.tracker.v1.WatchEventsRequest\x1a%.kurir.tracker.v1.WatchEventsResponse0\x01\x12o\n" +
-	"\x12ReportBillingEvent\x12+.kurir.tracker.v1.ReportBillingEventRequest\x1a,.kurir.tracker.v1.ReportBillingEventResponse\x12W\n" +
+	"\x13REPORT_GROUP_DOMAIN\x10\x042\xb1\x05\n" +
+	"\x0eTrackerService\x12S\n" +
+	"\aGetMail\x12 .kurir.tracker.v1.GetMailRequest\x1a!.kurir.tracker.v1.GetMailResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\tListMails\x12\".kurir.tracker.v1.ListMailsRequest\x1a#.kurir.tracker.v1.ListMailsResponse\"\x03\x90\x02\x01\x12a\n" +
+	"\vWatchEvents\x12$.kurir.tracker.v1.WatchEventsRequest\x1a%.kurir.tracker.v1.WatchEventsResponse\"\x03\x90\x02\x010\x01\x12o\n" +
+	"\x12ReportBillingEvent\x12+.kurir.tracker.v1.ReportBillingEventRequest\x1a,.kurir.tracker.v1.ReportBillingEventResponse\x12\\\n" +
 	"\n" +
-	"GetInvoice\x12#.kurir.tracker.v1.GetInvoiceRequest\x1a$.kurir.tracker.v1.GetInvoiceResponse\x12]\n" +
-	"\fListInvoices\x12%.kurir.tracker.v1.ListInvoicesRequest\x1a&.kurir.tracker.v1.ListInvoicesResponse\x12T\n" +
-	"\tGetReport\x12\".kurir.tracker.v1.GetReportRequest\x1a#.kurir.tracker.v1.GetReportResponseB\xbd\x01\n" +
+	"GetInvoice\x12#.kurir.tracker.v1.GetInvoiceRequest\x1a$.kurir.tracker.v1.GetInvoiceResponse\"\x03\x90\x02\x01\x12b\n" +
+	"\fListInvoices\x12%.kurir.tracker.v1.ListInvoicesRequest\x1a&.kurir.tracker.v1.ListInvoicesResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\tGetReport\x12\".kurir.tracker.v1.GetReportRequest\x1a#.kurir.tracker.v1.GetReportResponse\"\x03\x90\x02\x01B\xbd\x01\n" +
 	"\x14com.kurir.tracker.v1B\x13TrackerServiceProtoP\x01Z.kurir.dev/proto/gen/kurir/tracker/v1;trackerv1\xa2\x02\x03KTX\xaa\x02\x10Kurir.Tracker.V1\xca\x02\x10Kurir\\Tracker\\V1\xe2\x02\x1cKurir\\Tracker\\V1\\GPBMetadata\xea\x02\x12Kurir::Tracker::V1b\x06proto3"
 
 var (
