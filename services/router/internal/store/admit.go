@@ -1,0 +1,190 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+
+	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/mail"
+	"kurir.dev/services/router/internal/suppression"
+)
+
+var _ admission.Ledger = (*Store)(nil)
+
+// Admit implements admission.Ledger.
+func (s *Store) Admit(ctx context.Context, e admission.Entry) (admission.Verdict, error) {
+	return s.group.Do(ctx, op{admit: &e})
+}
+
+// Confirm implements admission.Ledger.
+func (s *Store) Confirm(ctx context.Context, keys []admission.Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := s.group.Do(ctx, op{confirm: keys})
+	return err
+}
+
+// admit decides about the entries among ops and enters those that are let in.
+// Two of one batch with the same key are decided in their order.
+func (t *txn) admit(ctx context.Context, ops []op, verdicts []admission.Verdict) error {
+	var keys []admission.Key
+	var recipients []mail.Key
+	for _, o := range ops {
+		if o.admit == nil {
+			continue
+		}
+		if o.admit.Key.Value != "" {
+			keys = append(keys, o.admit.Key)
+		}
+		recipients = append(recipients, o.admit.Recipient)
+	}
+	if len(recipients) == 0 {
+		return nil
+	}
+	priors, err := t.priors(ctx, keys)
+	if err != nil {
+		return err
+	}
+	causes, err := t.causes(ctx, recipients)
+	if err != nil {
+		return err
+	}
+	var entered []*admission.Entry
+	for i, o := range ops {
+		if o.admit == nil {
+			continue
+		}
+		e := o.admit
+		if prior := priors[e.Key]; prior != nil {
+			verdicts[i].Prior = prior
+			continue
+		}
+		if cause := causes[e.Recipient]; cause.Stops(e.Kind) {
+			verdicts[i].Suppressed = cause
+			continue
+		}
+		if e.Key.Value != "" {
+			entered = append(entered, e)
+			priors[e.Key] = &admission.Prior{Fingerprint: e.Fingerprint, Receipt: e.Receipt, Pending: e.Waits == nil}
+		}
+	}
+	lost, err := t.enter(ctx, entered)
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	// Another replica took these keys since we looked.
+	won, err := t.priors(ctx, lost)
+	if err != nil {
+		return err
+	}
+	for i, o := range ops {
+		if o.admit != nil && won[o.admit.Key] != nil {
+			verdicts[i].Prior = won[o.admit.Key]
+		}
+	}
+	return nil
+}
+
+// priors reads what stands under keys.
+func (t *txn) priors(ctx context.Context, keys []admission.Key) (map[admission.Key]*admission.Prior, error) {
+	found := make(map[admission.Key]*admission.Prior, len(keys))
+	if len(keys) == 0 {
+		return found, nil
+	}
+	args := make([]any, 0, 2*len(keys))
+	for _, k := range keys {
+		args = append(args, k.Tenant, k.Value)
+	}
+	err := t.query(ctx, func(row *sql.Rows) error {
+		var k admission.Key
+		var p admission.Prior
+		var pending, accepted, expires, send int64
+		if err := row.Scan(&k.Tenant, &k.Value, &p.Fingerprint, &p.Receipt.MailID, &p.Receipt.Lane, &pending, &accepted, &expires, &send); err != nil {
+			return err
+		}
+		p.Pending = pending != 0
+		p.Receipt.AcceptedAt, p.Receipt.ExpiresAt, p.Receipt.SendAt = at(accepted), at(expires), at(send)
+		found[k] = &p
+		return nil
+	}, `SELECT tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at
+		FROM idempotency WHERE (tenant, idem_key) IN (VALUES `+tuples(len(keys), 2)+`)`, args...)
+	return found, err
+}
+
+// causes reads why recipients are suppressed.
+func (t *txn) causes(ctx context.Context, recipients []mail.Key) (map[mail.Key]suppression.Cause, error) {
+	found := make(map[mail.Key]suppression.Cause)
+	args := make([]any, len(recipients))
+	for i, r := range recipients {
+		args[i] = r[:]
+	}
+	err := t.query(ctx, func(row *sql.Rows) error {
+		var key []byte
+		var cause suppression.Cause
+		if err := row.Scan(&key, &cause); err != nil {
+			return err
+		}
+		found[mail.Key(key)] = cause
+		return nil
+	}, `SELECT recipient, cause FROM suppressions WHERE recipient IN (`+marks(len(args))+`)`, args...)
+	return found, err
+}
+
+// enter writes entries under their keys and answers the keys that were taken
+// meanwhile. In the order of keys, so that replicas do not wait for each other
+// in a ring.
+func (t *txn) enter(ctx context.Context, entries []*admission.Entry) ([]admission.Key, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	slices.SortFunc(entries, func(a, b *admission.Entry) int { return compareKeys(a.Key, b.Key) })
+	args := make([]any, 0, 9*len(entries))
+	for _, e := range entries {
+		r := e.Receipt
+		args = append(args, e.Key.Tenant, e.Key.Value, e.Fingerprint, r.MailID, r.Lane, bit(e.Waits == nil),
+			micros(r.AcceptedAt), micros(r.ExpiresAt), micros(r.SendAt))
+	}
+	entered := make(map[admission.Key]bool, len(entries))
+	err := t.query(ctx, func(row *sql.Rows) error {
+		var k admission.Key
+		if err := row.Scan(&k.Tenant, &k.Value); err != nil {
+			return err
+		}
+		entered[k] = true
+		return nil
+	}, `INSERT INTO idempotency (tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at)
+		VALUES `+tuples(len(entries), 9)+` ON CONFLICT DO NOTHING RETURNING tenant, idem_key`, args...)
+	if err != nil {
+		return nil, err
+	}
+	var lost []admission.Key
+	for _, e := range entries {
+		if !entered[e.Key] {
+			lost = append(lost, e.Key)
+		}
+	}
+	return lost, nil
+}
+
+// confirm marks keys as accepted.
+func (t *txn) confirm(ctx context.Context, keys []admission.Key) error {
+	slices.SortFunc(keys, compareKeys)
+	for part := range slices.Chunk(keys, step) {
+		args := make([]any, 0, 2*len(part))
+		for _, k := range part {
+			args = append(args, k.Tenant, k.Value)
+		}
+		if err := t.exec(ctx, `UPDATE idempotency SET pending = 0
+			WHERE (tenant, idem_key) IN (VALUES `+tuples(len(part), 2)+`)`, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareKeys(a, b admission.Key) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Value, b.Value))
+}

@@ -1,0 +1,200 @@
+// Package store keeps the router's keys, suppressions and waiting mail on
+// SQLite or PostgreSQL. One implementation speaks both dialects; storetest
+// holds what it promises.
+//
+// What submissions and deferrals write goes through one group commit: whatever
+// arrives while a transaction runs shares the next. Within it the order is
+// keys, suppressions, waiting mail. What people and the releaser do are
+// transactions of their own, in bounded steps.
+//
+// Every fault of the database comes back as Unavailable STORE_UNAVAILABLE with
+// its cause; nothing that was asked is then known to be done or not done.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
+
+	"kurir.dev/kit/app"
+	"kurir.dev/kit/db"
+	"kurir.dev/kit/fault"
+	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/waiting"
+)
+
+const (
+	// batch is how many submissions and deferrals share a transaction.
+	batch = 256
+	// step is how many rows a verb of people, or a purge, touches at once.
+	step = 500
+	// claimBytes bounds the envelopes of one claim.
+	claimBytes = 16 << 20
+)
+
+// Store is the router's store. It is safe for concurrent use between Start and
+// Stop of its Part.
+type Store struct {
+	db    *db.DB
+	group *db.Group[op, admission.Verdict]
+}
+
+// op is one write on the hot path; exactly one field is set.
+type op struct {
+	admit   *admission.Entry
+	confirm []admission.Key
+	put     *waiting.Mail
+}
+
+// Open opens the store at url, see db.Open.
+func Open(ctx context.Context, url string) (*Store, error) {
+	d, err := db.Open(ctx, url, migrations())
+	if err != nil {
+		return nil, fmt.Errorf("opening the router's store: %w", err)
+	}
+	s := &Store{db: d}
+	s.group = db.NewGroup(batch, s.commit)
+	return s, nil
+}
+
+// Part is the store's life: Stop commits what was handed in and closes.
+func (s *Store) Part() app.Part {
+	group := s.group.Part()
+	return app.Part{
+		Name:  "store",
+		Start: group.Start,
+		Stop: func(ctx context.Context) error {
+			if err := group.Stop(ctx); err != nil {
+				return err
+			}
+			return s.db.Close()
+		},
+	}
+}
+
+// Close closes a store whose Part was never started.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	return s.fault("pinging", s.db.W.QueryRowContext(ctx, `SELECT 1`).Scan(&one))
+}
+
+// commit does a batch of hot writes in one transaction.
+func (s *Store) commit(ctx context.Context, ops []op) ([]admission.Verdict, error) {
+	verdicts := make([]admission.Verdict, len(ops))
+	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
+		clear(verdicts)
+		t := s.tx(tx)
+		if err := t.admit(ctx, ops, verdicts); err != nil {
+			return err
+		}
+		var puts []*waiting.Mail
+		var keys []admission.Key
+		for i, o := range ops {
+			keys = append(keys, o.confirm...)
+			switch {
+			case o.put != nil:
+				puts = append(puts, o.put)
+			case o.admit != nil && o.admit.Waits != nil && verdicts[i] == (admission.Verdict{}):
+				puts = append(puts, o.admit.Waits)
+			}
+		}
+		if err := t.confirm(ctx, keys); err != nil {
+			return err
+		}
+		if err := t.put(ctx, puts); err != nil {
+			return err
+		}
+		return t.bump(ctx)
+	})
+	return verdicts, s.fault("committing", err)
+}
+
+// txn is one transaction, with what it changed in the count of each lane.
+type txn struct {
+	*sql.Tx
+	db    *db.DB
+	delta map[string]int64
+}
+
+func (s *Store) tx(tx *sql.Tx) *txn {
+	return &txn{Tx: tx, db: s.db, delta: make(map[string]int64)}
+}
+
+func (t *txn) exec(ctx context.Context, q string, args ...any) error {
+	_, err := t.ExecContext(ctx, t.db.Rebind(q), args...)
+	return err
+}
+
+// query runs q and calls scan for each row.
+func (t *txn) query(ctx context.Context, scan func(row *sql.Rows) error, q string, args ...any) error {
+	rows, err := t.QueryContext(ctx, t.db.Rebind(q), args...)
+	if err != nil {
+		return err
+	}
+	return each(rows, scan)
+}
+
+// read runs q outside a transaction and calls scan for each row.
+func (s *Store) read(ctx context.Context, scan func(row *sql.Rows) error, q string, args ...any) error {
+	rows, err := s.db.R.QueryContext(ctx, s.db.Rebind(q), args...)
+	if err != nil {
+		return err
+	}
+	return each(rows, scan)
+}
+
+func each(rows *sql.Rows, scan func(row *sql.Rows) error) error {
+	defer func() { _ = rows.Close() }() // Err tells what went wrong
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// fault is what callers learn of a database error.
+func (s *Store) fault(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.Newf(fault.Unavailable, faultv1.Reason_REASON_STORE_UNAVAILABLE, "the store did not answer in time").
+		WithRetry(time.Second).WithCause(fmt.Errorf("%s: %w", doing, err))
+}
+
+// tuples is n times "(?,?)", each of size columns, parted by commas.
+func tuples(n, size int) string {
+	one := "(" + marks(size) + ")"
+	return strings.TrimSuffix(strings.Repeat(one+",", n), ",")
+}
+
+// marks is n question marks, parted by commas.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func at(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

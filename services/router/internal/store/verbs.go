@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"math"
+	"strings"
+	"time"
+
+	"kurir.dev/services/router/internal/mail"
+	"kurir.dev/services/router/internal/waiting"
+)
+
+var _ waiting.Desk = (*Store)(nil)
+
+// undecided are the states of mail that people can still act upon, as SQL.
+var undecided = quoted(waiting.Scheduled.String(), waiting.Deferred.String())
+
+// Cancel implements waiting.Desk.
+func (s *Store) Cancel(ctx context.Context, sc waiting.Scope, reason string, now time.Time) (int64, error) {
+	if reason == "" {
+		reason = "cancelled"
+	}
+	return s.change(ctx, sc, `state = '`+waiting.Settling.String()+`', ending = '`+waiting.Cancelled.String()+`',
+		held = 0, hold_until = 0, reason = ?, wake_at = ?`, reason, micros(now))
+}
+
+// Hold implements waiting.Desk.
+func (s *Store) Hold(ctx context.Context, sc waiting.Scope, reason string, until time.Time) (int64, error) {
+	if reason == "" {
+		reason = "held"
+	}
+	wake := int64(math.MaxInt64)
+	if !until.IsZero() {
+		wake = micros(until)
+	}
+	return s.change(ctx, sc, `held = 1, hold_until = ?, reason = ?,
+		wake_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END`, micros(until), reason, wake, wake)
+}
+
+// Release implements waiting.Desk.
+func (s *Store) Release(ctx context.Context, sc waiting.Scope, now time.Time) (int64, error) {
+	return s.change(ctx, sc, `held = 0, hold_until = 0, due_at = ?, wake_at = ?`, micros(now), micros(now))
+}
+
+// change sets columns of the undecided mail of a scope, a step at a time in
+// the order of ids, and counts it.
+func (s *Store) change(ctx context.Context, sc waiting.Scope, set string, setArgs ...any) (int64, error) {
+	where, whereArgs := conditions(sc)
+	where = append(where, `state IN (`+undecided+`)`, `mail_id > ?`)
+	pick := `SELECT mail_id FROM waiting WHERE ` + strings.Join(where, ` AND `) + ` ORDER BY mail_id LIMIT ?`
+	var total int64
+	for last := ""; ; {
+		var ids []any
+		err := s.read(ctx, func(row *sql.Rows) error {
+			if err := row.Scan(&last); err != nil {
+				return err
+			}
+			ids = append(ids, last)
+			return nil
+		}, pick, append(append([]any(nil), whereArgs...), last, step)...)
+		if err != nil {
+			return total, s.fault("finding waiting mail", err)
+		}
+		if len(ids) > 0 {
+			// What was decided since it was found is not ours any more.
+			res, err := s.db.W.ExecContext(ctx, s.db.Rebind(`UPDATE waiting SET `+set+`
+				WHERE mail_id IN (`+marks(len(ids))+`) AND state IN (`+undecided+`)`), append(append([]any(nil), setArgs...), ids...)...)
+			if err != nil {
+				return total, s.fault("changing waiting mail", err)
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return total, s.fault("changing waiting mail", err)
+			}
+			total += n
+		}
+		if len(ids) < step {
+			return total, nil
+		}
+	}
+}
+
+// List implements waiting.Desk. Mail that is on its way out is not listed.
+func (s *Store) List(ctx context.Context, sc waiting.Scope, after waiting.Cursor, limit int) ([]waiting.Mail, error) {
+	where, args := conditions(sc)
+	where = append(where, `state IN (`+undecided+`)`, `(due_at, mail_id) > (?, ?)`)
+	args = append(args, micros(after.DueAt), after.ID, limit)
+	var mails []waiting.Mail
+	err := s.read(ctx, func(row *sql.Rows) error {
+		var m waiting.Mail
+		if err := scanMail(row, &m); err != nil {
+			return err
+		}
+		mails = append(mails, m)
+		return nil
+	}, `SELECT mail_id, attempt, tenant, lane, kind, domain, site, invoice, template, recipient,
+			state, held, hold_until, reason, ending, due_at, expires_at
+		FROM waiting WHERE `+strings.Join(where, ` AND `)+` ORDER BY due_at, mail_id LIMIT ?`, args...)
+	return mails, s.fault("listing waiting mail", err)
+}
+
+// Known implements waiting.Desk.
+func (s *Store) Known(ctx context.Context, tenant, id string) (bool, error) {
+	for _, table := range []string{"waiting", "departures", "idempotency"} {
+		q, args := `SELECT 1 FROM `+table+` WHERE mail_id = ?`, []any{id}
+		if tenant != "" {
+			q, args = q+` AND tenant = ?`, append(args, tenant)
+		}
+		known := false
+		if err := s.read(ctx, func(*sql.Rows) error { known = true; return nil }, q+` LIMIT 1`, args...); err != nil {
+			return false, s.fault("looking a mail up", err)
+		}
+		if known {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// conditions are a scope as SQL.
+func conditions(sc waiting.Scope) ([]string, []any) {
+	var where []string
+	var args []any
+	for _, c := range []struct{ column, value string }{
+		{"tenant", sc.Tenant},
+		{"lane", sc.Lane},
+		{"invoice", sc.Invoice},
+		{"template", sc.Template},
+		{"domain", sc.Domain},
+		{"site", sc.Site},
+	} {
+		if c.value != "" {
+			where, args = append(where, c.column+` = ?`), append(args, c.value)
+		}
+	}
+	if sc.Invoice != "" {
+		where = append(where, `invoice <> ''`) // lets the partial index serve
+	}
+	if sc.Kind != mail.KindNone {
+		where, args = append(where, `kind = ?`), append(args, int64(sc.Kind))
+	}
+	if len(sc.IDs) > 0 {
+		where, args = append(where, `mail_id IN (`+marks(len(sc.IDs))+`)`), append(args, anys(sc.IDs)...)
+	}
+	return where, args
+}
