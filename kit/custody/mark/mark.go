@@ -1,0 +1,128 @@
+// Package mark knows what of a partition is done, in memory and in the
+// metadata of an offset commit. It is pure: no clock, no network, no locks.
+//
+// Records complete in any order. A [Mark] says which: everything below Low,
+// and the spans above it. It is committed as the offset Low with the rest as
+// metadata, so that the next owner of the partition gets again exactly what
+// was not done.
+//
+//	offset    0 1 2 3 4 5 6 7 8 9
+//	          # # # . # # . # . .       # done, . not
+//	                Low=3  Done=[4,6)[7,8)
+//
+// Two more numbers stand in the metadata. Journal is where in the journal
+// topic the next owner must begin to read to meet everything that was ever
+// written about a record that is not done. Limit is the promise that no
+// record at or above it was handed out by anyone: of those the journal cannot
+// know.
+//
+// The text is "k1" and then, each ended by ";", Journal+1, Limit-Low, and for
+// each span "gap,len" counted from the end of the one before; numbers in base
+// 36.
+package mark
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// MaxBytes is the longest metadata made here; Kafka's own default limit is
+// 4096.
+const MaxBytes = 4000
+
+const version = "k1"
+
+// ErrMetadata is the error of metadata that is not of this package's making.
+var ErrMetadata = errors.New("commit metadata does not parse")
+
+// Span is a run of offsets, End excluded.
+type Span struct{ Start, End int64 }
+
+// Mark is a state of a partition. The zero value is a partition that nobody
+// touched, from its first offset, without a journal read.
+type Mark struct {
+	// Low is the lowest offset that is not done: the committed offset.
+	Low int64
+	// Done are the spans done above Low, ascending, apart from one another
+	// and from Low.
+	Done []Span
+	// Journal is the journal offset to read back from; negative for none.
+	Journal int64
+	// Limit is the offset from which on nothing was handed out; never below
+	// Low.
+	Limit int64
+}
+
+// Count is how many records are done above Low.
+func (m Mark) Count() int64 {
+	var n int64
+	for _, s := range m.Done {
+		n += s.End - s.Start
+	}
+	return n
+}
+
+// Encode makes the commit metadata. Spans that do not fit into [MaxBytes] are
+// left out, the highest first: their records come again, which the journal
+// settles.
+func (m Mark) Encode() string {
+	b := make([]byte, 0, 64)
+	b = append(b, version...)
+	b = number(b, max(m.Journal, -1)+1, ';')
+	b = number(b, max(m.Limit-m.Low, 0), ';')
+	at := m.Low
+	for _, s := range m.Done {
+		n := len(b)
+		b = number(b, s.Start-at, ',')
+		b = number(b, s.End-s.Start, ';')
+		if len(b) > MaxBytes {
+			return string(b[:n])
+		}
+		at = s.End
+	}
+	return string(b)
+}
+
+func number(b []byte, n int64, end byte) []byte {
+	return append(strconv.AppendInt(b, n, 36), end)
+}
+
+// Parse reads a commit. Empty metadata, as other tools commit it, is a plain
+// watermark: nothing above it is done, and anything may have been handed out.
+func Parse(offset int64, metadata string) (Mark, error) {
+	m := Mark{Low: offset, Journal: -1, Limit: offset}
+	if metadata == "" {
+		m.Limit = Unlimited
+		return m, nil
+	}
+	rest, ok := strings.CutPrefix(metadata, version)
+	if !ok || offset < 0 || len(metadata) > MaxBytes {
+		return Mark{}, ErrMetadata
+	}
+	next := func(end string) int64 {
+		digits, tail, found := strings.Cut(rest, end)
+		n, err := strconv.ParseUint(digits, 36, 62)
+		ok = ok && found && err == nil
+		rest = tail
+		return int64(n) //nolint:gosec // 62 bits
+	}
+	m.Journal = next(";") - 1
+	m.Limit = offset + next(";")
+	ok = ok && m.Limit >= offset
+	for at := offset; ok && rest != ""; {
+		start := at + next(",")
+		end := start + next(";")
+		ok = ok && start > at && end > start
+		m.Done = append(m.Done, Span{Start: start, End: end})
+		at = end
+	}
+	if !ok {
+		return Mark{}, fmt.Errorf("at offset %d: %w", offset, ErrMetadata)
+	}
+	return m, nil
+}
+
+// Unlimited is the Limit of a commit that promises nothing.
+const Unlimited = int64(1) << 62

@@ -1,0 +1,235 @@
+package mark
+
+import "slices"
+
+// full is the size of metadata at which [Tracker.Full] asks for no more
+// records: what is handed out may still add spans until it is done.
+const full = MaxBytes * 7 / 8
+
+// maxFloors bounds how many floors a tracker keeps.
+const maxFloors = 1024
+
+// Verdict is what becomes of a record that was read.
+type Verdict int
+
+// Verdicts of [Tracker.Take].
+const (
+	// Hand it out; it is outstanding now.
+	Hand Verdict = iota
+	// Skip it: it is done, or handed out already.
+	Skip
+	// Wait: it lies at or above the committed limit. Commit, then take again.
+	Wait
+)
+
+// Tracker follows one partition while it is owned: what was handed out, what
+// of it is done. Not safe for concurrent use.
+type Tracker struct {
+	low   int64
+	done  []Span // ascending, apart, above low
+	next  int64  // one above the highest offset taken or known to be absent
+	limit int64  // committed: nothing at or above it may be handed out
+
+	out       map[int64]struct{} // handed out, not done
+	abandoned map[int64]struct{} // given back, not handed out again
+
+	before Mark  // the mark it began with: below its limit, its journal position holds
+	head   int64 // lower bound of the journal's end; negative without a journal
+	// floors say from where the journal must be read for the records at or
+	// above an offset that nobody had before; ascending in both.
+	floors []floor
+}
+
+type floor struct{ offset, journal int64 }
+
+// NewTracker continues from a committed mark. head is the end of the journal
+// as the new owner read it; negative without one.
+func NewTracker(m Mark, head int64) *Tracker {
+	return &Tracker{
+		low: m.Low, next: m.Low, limit: m.Low, done: slices.Clone(m.Done), before: m, head: head,
+		out: make(map[int64]struct{}), abandoned: make(map[int64]struct{}),
+	}
+}
+
+// Low is the lowest offset that is not done.
+func (t *Tracker) Low() int64 { return t.low }
+
+// Next is one above the highest offset taken.
+func (t *Tracker) Next() int64 { return t.next }
+
+// Outstanding is how many records are handed out and not done.
+func (t *Tracker) Outstanding() int { return len(t.out) }
+
+// Abandoned is how many records were given back and are to be read again.
+func (t *Tracker) Abandoned() int { return len(t.abandoned) }
+
+// Take says what to do with the record at offset, which was read from the
+// partition. gap is how many offsets before it, at or above Next, do not
+// exist; they count as done.
+func (t *Tracker) Take(offset int64) (v Verdict, gap int64) {
+	if offset < t.low || t.isDone(offset) {
+		return Skip, t.pass(offset)
+	}
+	if _, ok := t.out[offset]; ok {
+		return Skip, 0
+	}
+	if offset >= t.limit {
+		return Wait, 0
+	}
+	if offset >= t.next { // given back and taken again, it keeps its floor
+		t.floorAt(offset)
+	}
+	gap = t.pass(offset)
+	t.out[offset] = struct{}{}
+	delete(t.abandoned, offset)
+	return Hand, gap
+}
+
+// pass moves next above offset. What it leaps over was never read: it is
+// absent from the log, unless it was done before.
+func (t *Tracker) pass(offset int64) (gap int64) {
+	for at := t.next; at < offset; {
+		i, in := t.find(at)
+		switch {
+		case in:
+			at = t.done[i].End
+		default:
+			end := offset
+			if i < len(t.done) {
+				end = min(end, t.done[i].Start)
+			}
+			gap += end - at
+			t.insert(at, end)
+			at = end
+		}
+	}
+	t.next = max(t.next, offset+1)
+	return gap
+}
+
+// floorAt notes from where the journal matters for a record that is read for
+// the first time.
+func (t *Tracker) floorAt(offset int64) {
+	n := len(t.floors)
+	if offset < t.before.Limit || n > 0 && t.floors[n-1].journal >= t.head {
+		return
+	}
+	if len(t.floors) >= maxFloors { // coarser, and lower, is safe
+		kept := t.floors[:0]
+		for i := 0; i < len(t.floors); i += 2 {
+			kept = append(kept, t.floors[i])
+		}
+		t.floors = kept
+	}
+	t.floors = append(t.floors, floor{offset: offset, journal: t.head})
+}
+
+// Complete says that the record at offset is done, and that the journal
+// reaches beyond the given offset; negative for none. It is false when the
+// record was not handed out.
+func (t *Tracker) Complete(offset, journal int64) bool {
+	if _, ok := t.out[offset]; !ok {
+		return false
+	}
+	delete(t.out, offset)
+	t.insert(offset, offset+1)
+	if t.head >= 0 {
+		t.head = max(t.head, journal+1)
+	}
+	return true
+}
+
+// Abandon gives the record back undone: it may be taken again. It is false
+// when the record was not handed out.
+func (t *Tracker) Abandon(offset int64) bool {
+	if _, ok := t.out[offset]; !ok {
+		return false
+	}
+	delete(t.out, offset)
+	t.abandoned[offset] = struct{}{}
+	return true
+}
+
+// Mark is what to commit now: with the promise to hand out nothing at or
+// above ahead records beyond Next. rewind is read back of the journal in
+// addition. Report the commit's success with [Tracker.Committed].
+func (t *Tracker) Mark(ahead, rewind int64) Mark {
+	m := Mark{
+		Low: t.low, Done: slices.Clone(t.done), Journal: -1,
+		Limit: max(t.next+ahead, t.limit, min(t.before.Limit, Unlimited)),
+	}
+	switch {
+	case t.head < 0:
+	case t.low < t.before.Limit: // what the owner before handed out is not all done
+		m.Journal = max(t.before.Journal, 0)
+	default:
+		m.Journal = max(t.floor()-rewind, 0)
+	}
+	return m
+}
+
+// floor is from where the journal must be read for all that is not done.
+func (t *Tracker) floor() int64 {
+	i := 0
+	for i+1 < len(t.floors) && t.floors[i+1].offset <= t.low {
+		i++
+	}
+	t.floors = slices.Delete(t.floors, 0, i)
+	if t.low >= t.next || len(t.floors) == 0 {
+		return t.head
+	}
+	return t.floors[0].journal
+}
+
+// Committed says that m stands: records below its limit may be handed out.
+func (t *Tracker) Committed(m Mark) { t.limit = max(t.limit, m.Limit) }
+
+// Full says that the done spans nearly fill the metadata: take no more until
+// the gaps between them close.
+func (t *Tracker) Full() bool {
+	if len(t.done) < full/28 { // a span never takes more than 28 bytes
+		return false
+	}
+	m := Mark{Low: t.low, Done: t.done, Limit: t.limit, Journal: t.head}
+	return len(m.Encode()) > full
+}
+
+// find returns the index of the first span that ends above offset, and
+// whether offset is in it.
+func (t *Tracker) find(offset int64) (int, bool) {
+	i, _ := slices.BinarySearchFunc(t.done, offset, func(s Span, o int64) int {
+		if s.End <= o {
+			return -1
+		}
+		return 1
+	})
+	return i, i < len(t.done) && t.done[i].Start <= offset
+}
+
+func (t *Tracker) isDone(offset int64) bool {
+	_, in := t.find(offset)
+	return in
+}
+
+// insert adds [start, end), of which nothing is done, to the done spans and
+// raises low over what touches it.
+func (t *Tracker) insert(start, end int64) {
+	i, _ := t.find(start)
+	joinsLeft := i > 0 && t.done[i-1].End == start
+	joinsRight := i < len(t.done) && t.done[i].Start == end
+	switch {
+	case joinsLeft && joinsRight:
+		t.done[i-1].End = t.done[i].End
+		t.done = slices.Delete(t.done, i, i+1)
+	case joinsLeft:
+		t.done[i-1].End = end
+	case joinsRight:
+		t.done[i].Start = start
+	default:
+		t.done = slices.Insert(t.done, i, Span{Start: start, End: end})
+	}
+	if t.done[0].Start <= t.low {
+		t.low = max(t.low, t.done[0].End)
+		t.done = slices.Delete(t.done, 0, 1)
+	}
+}
