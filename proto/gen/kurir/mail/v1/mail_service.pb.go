@@ -151,7 +151,7 @@ type SendOtpRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's key for this mail; the same key gives the same mail.
 	IdempotencyKey string `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	// The recipient.
+	// The recipient; must be given (REASON_INVALID_RECIPIENT).
 	To *Address `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// The code: letters, digits, '-' and spaces.
 	Code string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
@@ -307,7 +307,7 @@ type SendBillRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's key for this mail; the same key gives the same mail.
 	IdempotencyKey string `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	// The recipient.
+	// The recipient; must be given (REASON_INVALID_RECIPIENT).
 	To *Address `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// What is billed.
 	Bill *Bill `protobuf:"bytes,3,opt,name=bill,proto3" json:"bill,omitempty"`
@@ -426,7 +426,7 @@ type SendReminderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's key for this mail; the same key gives the same mail.
 	IdempotencyKey string `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	// The recipient.
+	// The recipient; must be given (REASON_INVALID_RECIPIENT).
 	To *Address `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// What is still to be paid.
 	Bill *Bill `protobuf:"bytes,3,opt,name=bill,proto3" json:"bill,omitempty"`
@@ -563,7 +563,7 @@ type SendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's key for this mail; the same key gives the same mail.
 	IdempotencyKey string `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	// The recipient.
+	// The recipient; must be given (REASON_INVALID_RECIPIENT).
 	To *Address `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// Variables of the template named in options.
 	Variables map[string]string `protobuf:"bytes,3,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -1378,11 +1378,11 @@ const file_kurir_mail_v1_mail_service_proto_rawDesc = "" +
 	"\x06labels\x18\t \x03(\v2\".kurir.mail.v1.Options.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x10\"\x06r\x04\x10\x01\x18@*\x05r\x03\x18\x80\x02R\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x89\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x03\n" +
 	"\x0eSendOtpRequest\x123\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12.\n" +
-	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\x02to\x12F\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12&\n" +
+	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressR\x02to\x12F\n" +
 	"\x04code\x18\x03 \x01(\tB2\xbaH/r-2+^[0-9A-Za-z][0-9A-Za-z -]{2,30}[0-9A-Za-z]$R\x04code\x12,\n" +
 	"\fproduct_name\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\vproductName\x12 \n" +
 	"\x06origin\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x06origin\x12\"\n" +
@@ -1390,29 +1390,29 @@ const file_kurir_mail_v1_mail_service_proto_rawDesc = "" +
 	"\tclient_ip\x18\a \x01(\tB\a\xbaH\x04r\x02\x18-R\bclientIp\x120\n" +
 	"\aoptions\x18\b \x01(\v2\x16.kurir.mail.v1.OptionsR\aoptions\"C\n" +
 	"\x0fSendOtpResponse\x120\n" +
-	"\areceipt\x18\x01 \x01(\v2\x16.kurir.mail.v1.ReceiptR\areceipt\"\xd9\x01\n" +
+	"\areceipt\x18\x01 \x01(\v2\x16.kurir.mail.v1.ReceiptR\areceipt\"\xd1\x01\n" +
 	"\x0fSendBillRequest\x123\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12.\n" +
-	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\x02to\x12/\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12&\n" +
+	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressR\x02to\x12/\n" +
 	"\x04bill\x18\x03 \x01(\v2\x13.kurir.mail.v1.BillB\x06\xbaH\x03\xc8\x01\x01R\x04bill\x120\n" +
 	"\aoptions\x18\x04 \x01(\v2\x16.kurir.mail.v1.OptionsR\aoptions\"D\n" +
 	"\x10SendBillResponse\x120\n" +
-	"\areceipt\x18\x01 \x01(\v2\x16.kurir.mail.v1.ReceiptR\areceipt\"\xaf\x02\n" +
+	"\areceipt\x18\x01 \x01(\v2\x16.kurir.mail.v1.ReceiptR\areceipt\"\xa7\x02\n" +
 	"\x13SendReminderRequest\x123\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12.\n" +
-	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\x02to\x12/\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12&\n" +
+	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressR\x02to\x12/\n" +
 	"\x04bill\x18\x03 \x01(\v2\x13.kurir.mail.v1.BillB\x06\xbaH\x03\xc8\x01\x01R\x04bill\x12\x1d\n" +
 	"\x04step\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04step\x121\n" +
 	"\x0edays_until_due\x18\x05 \x01(\x11B\v\xbaH\b:\x06\x18\x989(\x979R\fdaysUntilDue\x120\n" +
 	"\aoptions\x18\x06 \x01(\v2\x16.kurir.mail.v1.OptionsR\aoptions\"H\n" +
 	"\x14SendReminderResponse\x120\n" +
-	"\areceipt\x18\x01 \x01(\v2\x16.kurir.mail.v1.ReceiptR\areceipt\"\xe8\x02\n" +
+	"\areceipt\x18\x01 \x01(\v2\x16.kurir.mail.v1.ReceiptR\areceipt\"\xe0\x02\n" +
 	"\vSendRequest\x123\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12.\n" +
-	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\x02to\x12R\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x0eidempotencyKey\x12&\n" +
+	"\x02to\x18\x02 \x01(\v2\x16.kurir.mail.v1.AddressR\x02to\x12R\n" +
 	"\tvariables\x18\x03 \x03(\v2).kurir.mail.v1.SendRequest.VariablesEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\tvariables\x120\n" +
 	"\acontent\x18\x04 \x01(\v2\x16.kurir.mail.v1.ContentR\acontent\x120\n" +
 	"\aoptions\x18\x05 \x01(\v2\x16.kurir.mail.v1.OptionsR\aoptions\x1a<\n" +

@@ -665,14 +665,13 @@ var File_kurir_mail_v1_types_proto protoreflect.FileDescriptor
 
 const file_kurir_mail_v1_types_proto_rawDesc = "" +
 	"\n" +
-	"\x19kurir/mail/v1/types.proto\x12\rkurir.mail.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n" +
-	"\aAddress\x12 \n" +
-	"\x05email\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x05email\x12+\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\"\x83\x01\n" +
-	"\x05Money\x126\n" +
-	"\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\f2\n" +
-	"^[A-Z]{3}$R\fcurrencyCode\x12\x14\n" +
+	"\x19kurir/mail/v1/types.proto\x12\rkurir.mail.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n" +
+	"\aAddress\x12\x1e\n" +
+	"\x05email\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc0\x02R\x05email\x12+\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\"\xc2\x01\n" +
+	"\x05Money\x12u\n" +
+	"\rcurrency_code\x18\x01 \x01(\tBP\xbaHM\xba\x01J\n" +
+	"\x17REASON_CURRENCY_UNKNOWN\x12\x13is no ISO 4217 code\x1a\x1athis.matches('^[A-Z]{3}$')R\fcurrencyCode\x12\x14\n" +
 	"\x05units\x18\x02 \x01(\x03R\x05units\x12,\n" +
 	"\x05nanos\x18\x03 \x01(\x05B\x16\xbaH\x13\x1a\x11\x18\xff\x93\xeb\xdc\x03(\x81씣\xfc\xff\xff\xff\xff\x01R\x05nanos\"d\n" +
 	"\x04Date\x12\x1e\n" +
