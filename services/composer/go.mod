@@ -32,6 +32,8 @@ require (
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260928230214-8a89bd6388cc // indirect
+	kurir.dev/kit v0.0.0
+	kurir.dev/proto v0.0.0
 )
 
 replace (
