@@ -19,35 +19,33 @@ type body struct {
 
 // readData reads up to CRLF.CRLF, and to nothing that merely looks like it
 // (RFC 5321 §4.1.1.4): a dot between bare line feeds is text, as smuggling
-// tests want it. Leading dots are unstuffed (RFC 5321 §4.5.2).
-func readData(r *bufio.Reader, limit int) (body, error) {
-	var b body
-	fresh := true // at the beginning of a line, after CRLF
-	length := 0   // of the line so far
+// tests want it. Leading dots are unstuffed (RFC 5321 §4.5.2). hint is the
+// size the client declared, 0 for none.
+func readData(r *bufio.Reader, limit, hint int) (body, error) {
+	b := body{data: make([]byte, 0, min(max(hint, 1024), 1<<20, limit))}
+	fresh := true   // at the beginning of a line, after CRLF
+	endsCR := false // the part before ended in CR, its LF may follow
+	length := 0     // of the line so far
 	for {
 		part, err := r.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull { //nolint:errorlint // bufio returns it bare
 			return body{}, err
 		}
 		ends := err == nil
-		crlf := ends && len(part) >= 2 && part[len(part)-2] == '\r'
-		if ends && len(part) == 1 && length > 0 && lastByte(b.data) == '\r' {
-			crlf = true // the CR ended the buffer before
-			b.bareCR--
-		}
+		crlf := ends && (len(part) >= 2 && part[len(part)-2] == '\r' || len(part) == 1 && endsCR)
 		if fresh && part[0] == '.' {
 			if crlf && len(part) == 3 {
 				return b, nil
 			}
 			part = part[1:]
 		}
+		endsCR = len(part) > 0 && part[len(part)-1] == '\r'
 		length += len(part)
 		b.bareCR += bytes.Count(part, []byte{'\r'})
-		if crlf && len(part) >= 2 {
-			b.bareCR--
-		}
 		if ends {
-			if !crlf {
+			if crlf {
+				b.bareCR--
+			} else {
 				b.bareLF++
 			}
 			if length > maxText {
@@ -63,13 +61,6 @@ func readData(r *bufio.Reader, limit int) (body, error) {
 			b.data = append(b.data, part...)
 		}
 	}
-}
-
-func lastByte(b []byte) byte {
-	if len(b) == 0 {
-		return 0
-	}
-	return b[len(b)-1]
 }
 
 // parsePath reads "FROM:<address> PARAMS" or "TO:<address> PARAMS"

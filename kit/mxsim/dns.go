@@ -103,13 +103,15 @@ func (d *DNS) Set(name string, rrs ...dns.RR) {
 // Add adds records in zone-file form ("example.test. 60 IN MX 10
 // mx.example.test."); a record without a TTL gets the server's.
 func (d *DNS) Add(records ...string) error {
-	zone := dns.NewZoneParser(strings.NewReader(strings.Join(records, "\n")), ".", "")
-	zone.SetDefaultTTL(d.TTL())
-	for rr, ok := zone.Next(); ok; rr, ok = zone.Next() {
-		d.add(rr)
-	}
-	if err := zone.Err(); err != nil {
-		return fmt.Errorf("reading records: %w", err)
+	for _, text := range records {
+		zone := dns.NewZoneParser(strings.NewReader(text), ".", "")
+		zone.SetDefaultTTL(d.TTL())
+		for rr, ok := zone.Next(); ok; rr, ok = zone.Next() {
+			d.add(rr)
+		}
+		if err := zone.Err(); err != nil {
+			return fmt.Errorf("reading record %q: %w", text, err)
+		}
 	}
 	return nil
 }

@@ -267,7 +267,7 @@ func (s *session) data() {
 		limit = maxMessage
 	}
 	s.deadline()
-	body, err := readData(s.r, limit)
+	body, err := readData(s.r, limit, declaredSize(s.params))
 	if err != nil {
 		s.over = true
 		return
@@ -287,9 +287,14 @@ func (s *session) settle(body body) {
 		Data: body.data, At: time.Now(), TLS: s.tls, User: s.user,
 		BareCR: body.bareCR, BareLF: body.bareLF, LongLines: body.longLines,
 	}
+	dot := func(to string) Event {
+		e := s.event(Dot, to)
+		e.Size = len(body.data)
+		return e
+	}
 	rcpts := s.rcpts
 	if !s.host.cfg.LMTP {
-		r := s.decide(s.event(Dot, rcpts[0], len(body.data)), honest)
+		r := s.decide(dot(rcpts[0]), honest)
 		if r.Code/100 == 2 {
 			msg.To, msg.Rcpts = rcpts[0], rcpts
 			s.host.take(msg)
@@ -299,7 +304,7 @@ func (s *session) settle(body body) {
 	}
 	var replies []Reply
 	for _, to := range rcpts {
-		r := s.decide(s.event(Dot, to, len(body.data)), honest)
+		r := s.decide(dot(to), honest)
 		if r.Code/100 == 2 {
 			msg.Rcpts = append(msg.Rcpts, to)
 		}
@@ -319,15 +324,11 @@ func (s *session) settle(body body) {
 
 func (s *session) forget() { s.inMail, s.from, s.params, s.rcpts = false, "", nil, nil }
 
-func (s *session) event(stage Stage, arg string, size ...int) Event {
-	e := Event{
+func (s *session) event(stage Stage, arg string) Event {
+	return Event{
 		Host: s.host.cfg.Name, Stage: stage, Conn: s.number, Mails: s.mails, Arg: arg,
 		From: s.from, To: s.rcpts, TLS: s.tls,
 	}
-	if len(size) > 0 {
-		e.Size = size[0]
-	}
-	return e
 }
 
 // reply asks the script, does what it says, and answers whether the reply was
