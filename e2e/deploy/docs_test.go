@@ -48,7 +48,7 @@ func TestErrorDoc(t *testing.T) {
 			comment = append(comment, text)
 			continue
 		}
-		if m := value.FindStringSubmatch(line); m != nil && m[2] != "0" {
+		if m := value.FindStringSubmatch(line); len(m) == 3 && m[2] != "0" {
 			fmt.Fprintf(&b, "| `%s` | %s |\n", m[1], strings.Join(comment, " "))
 		}
 		comment = nil

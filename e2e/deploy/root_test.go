@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"io/fs"
@@ -53,7 +54,7 @@ func strict(t *testing.T, v any, path ...string) {
 	if err := d.Decode(v); err != nil {
 		t.Fatalf("%s: %v", filepath.Join(path...), err)
 	}
-	if err := d.Decode(new(yaml.Node)); err != io.EOF {
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		t.Fatalf("%s: more than one document (%v)", filepath.Join(path...), err)
 	}
 }

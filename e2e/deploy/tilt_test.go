@@ -82,7 +82,11 @@ func (tilt *tilt) build(args starlark.Tuple, named map[string]starlark.Value) (s
 	for _, path := range list(named["only"]) {
 		exists(tilt.t, image, filepath.Join(dir, path))
 	}
-	service, found, err := named["build_args"].(*starlark.Dict).Get(starlark.String("SERVICE"))
+	arguments, ok := named["build_args"].(*starlark.Dict)
+	if !ok {
+		return nil, fmt.Errorf("%s: no build arguments", image)
+	}
+	service, found, err := arguments.Get(starlark.String("SERVICE"))
 	if err != nil || !found {
 		return nil, fmt.Errorf("%s: no build argument SERVICE", image)
 	}
