@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"kurir.dev/services/tracker/internal/mail"
+)
+
+// timelineLimit bounds the events one answer shows of one mail: a mail whose
+// links a scanner follows for weeks must not fill an answer.
+const timelineLimit = 2000
+
+// Events come with the body of their mail's facts, beside which they lie.
+const eventColumns = `e.position, e.event_id, e.tenant, e.mail_id, e.lane, e.type, e.attempt, e.sequence,
+	e.occurred_at, e.traceparent, e.body, m.facts`
+
+const eventTables = ` FROM events e LEFT JOIN mails m ON m.tenant = e.tenant AND m.mail_id = e.mail_id `
+
+func scanEvent(rows *sql.Rows) (mail.Event, error) {
+	var e mail.Event
+	var at int64
+	err := rows.Scan(&e.Position, &e.ID, &e.Tenant, &e.MailID, &e.Lane, &e.Type, &e.Attempt, &e.Sequence,
+		&at, &e.Traceparent, &e.Body, &e.Facts.Body)
+	e.At = moment(at)
+	return e, err
+}
+
+// Timeline returns what happened to a tenant's mail, in order.
+func (s *Store) Timeline(ctx context.Context, tenant, mailID string) ([]mail.Event, error) {
+	query := `SELECT ` + eventColumns + eventTables + `WHERE e.tenant = ? AND e.mail_id = ? ORDER BY e.position LIMIT ?`
+	out, err := s.events(ctx, query, tenant, mailID, timelineLimit)
+	mail.Order(out)
+	return out, err
+}
+
+// Head is the position of the newest event.
+func (s *Store) Head(ctx context.Context) (int64, error) {
+	var head int64
+	if err := s.db.R.QueryRowContext(ctx, `SELECT position FROM head WHERE id = 1`).Scan(&head); err != nil {
+		return 0, fmt.Errorf("reading the head of the store: %w", err)
+	}
+	return head, nil
+}
+
+// EventFilter selects events; what is set must all match.
+type EventFilter struct {
+	MailIDs  []string
+	Types    []mail.Type
+	Campaign string
+}
+
+// Page is a stretch of the stream of events.
+type Page struct {
+	Events []mail.Event
+	// Next is the position to read on after; everything up to it was seen.
+	Next int64
+}
+
+// EventsAfter returns up to limit of a tenant's events stored after a
+// position, the oldest first.
+func (s *Store) EventsAfter(ctx context.Context, tenant string, f EventFilter, after int64, limit int) (Page, error) {
+	// Read first: what is stored from here on lies behind it.
+	head, err := s.Head(ctx)
+	if err != nil || head <= after {
+		return Page{Next: after}, err
+	}
+	where, args := []string{"e.tenant = ?", "e.position > ?"}, []any{tenant, after}
+	if len(f.MailIDs) > 0 {
+		where = append(where, "e.mail_id IN ("+marks(len(f.MailIDs))+")")
+		for _, id := range f.MailIDs {
+			args = append(args, id)
+		}
+	}
+	if len(f.Types) > 0 {
+		where = append(where, "e.type IN ("+marks(len(f.Types))+")")
+		for _, t := range f.Types {
+			args = append(args, int64(t))
+		}
+	}
+	if f.Campaign != "" {
+		where, args = append(where, "m.campaign = ?"), append(args, f.Campaign)
+	}
+	query := `SELECT ` + eventColumns + eventTables + `WHERE ` + strings.Join(where, " AND ") + ` ORDER BY e.position LIMIT ?`
+	events, err := s.events(ctx, query, append(args, limit)...)
+	if err != nil {
+		return Page{}, err
+	}
+	page := Page{Events: events, Next: head}
+	if n := len(events); n > 0 && (n == limit || events[n-1].Position > head) {
+		page.Next = events[n-1].Position
+	}
+	return page, nil
+}
+
+func (s *Store) events(ctx context.Context, query string, args ...any) ([]mail.Event, error) {
+	var out []mail.Event
+	err := scan(ctx, s.db.R, s.db.Rebind(query), args, func(r *sql.Rows) error {
+		e, err := scanEvent(r)
+		out = append(out, e)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading events: %w", err)
+	}
+	return out, nil
+}
+
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }
