@@ -12,7 +12,7 @@ import (
 
 // keysCommand makes the keys that services in processes of their own share.
 type keysCommand struct {
-	Dir string `arg:"" help:"Directory for the files keyring and tokens."`
+	Dir string `arg:"" help:"Directory for the files keyring.json and tokens."`
 }
 
 // Run makes the keys that are missing; those that exist stay as they are.
@@ -20,7 +20,7 @@ func (c keysCommand) Run(w io.Writer) error {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the keys' directory: %w", err)
 	}
-	keyring, tokens := filepath.Join(c.Dir, "keyring"), filepath.Join(c.Dir, "tokens")
+	keyring, tokens := filepath.Join(c.Dir, "keyring.json"), filepath.Join(c.Dir, "tokens")
 	if _, err := seal.LoadOrCreate(keyring); err != nil {
 		return err
 	}

@@ -201,7 +201,7 @@ func secrets(t *testing.T) map[string][]string {
 	made := make(map[string][]string)
 	text := strings.ReplaceAll(string(read(t, "deploy/kubernetes/secrets")), "\\\n", " ")
 	for _, m := range regexp.MustCompile(`(?m)^secret (\S+) (.*)$`).FindAllStringSubmatch(text, -1) {
-		for _, f := range regexp.MustCompile(`--from-file=\S*/(\w+)|--from-literal=(\w+)=`).FindAllStringSubmatch(m[2], -1) {
+		for _, f := range regexp.MustCompile(`--from-file=\S*/([\w.]+)|--from-literal=(\w+)=`).FindAllStringSubmatch(m[2], -1) {
 			made[m[1]] = append(made[m[1]], f[1]+f[2])
 		}
 	}
