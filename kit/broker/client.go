@@ -13,6 +13,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/telemetry"
@@ -81,13 +82,13 @@ const embeddedHost = "embedded:9092"
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 func (c Config) dial() (net.Addr, dialFunc) {
-	var d net.Dialer
 	path := c.socket()
 	if path == "" {
+		var d net.Dialer
 		return kafka.TCP(c.Addrs...), d.DialContext
 	}
 	return kafka.TCP(embeddedHost), func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return d.DialContext(ctx, "unix", path)
+		return dialSocket(ctx, path)
 	}
 }
 
@@ -117,14 +118,20 @@ func (t TLS) load() (*tls.Config, error) {
 }
 
 func (s SASL) mechanism() (sasl.Mechanism, error) {
+	algo := scram.SHA512
 	switch s.Mechanism {
 	case "":
 		return nil, nil //nolint:nilnil // no login is a configuration, not a fault
 	case "plain":
 		return plain.Mechanism{Username: s.User, Password: s.Password.Reveal()}, nil
-	default:
-		return nil, fmt.Errorf("SASL mechanism %q is not supported", s.Mechanism)
+	case "scram-sha-256":
+		algo = scram.SHA256
 	}
+	m, err := scram.Mechanism(algo, s.User, s.Password.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("preparing SASL login: %w", err)
+	}
+	return m, nil
 }
 
 // Topics makes the installation's topic names.

@@ -40,7 +40,8 @@ type Producer struct {
 	closed  bool
 	writers sync.WaitGroup
 
-	sick atomic.Bool
+	sick   atomic.Bool
+	probes sync.WaitGroup
 }
 
 // line is one partition's way to the broker.
@@ -196,6 +197,7 @@ func (p *Producer) stop(ctx context.Context) error {
 	}
 	p.cancel()
 	<-flushed
+	p.probes.Wait()
 	return err
 }
 

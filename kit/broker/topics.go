@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/segmentio/kafka-go"
@@ -155,7 +156,7 @@ func (c *Client) topicConfig(name string, have map[string]int, lanes []string) k
 			{ConfigName: "retention.ms", ConfigValue: "-1"},
 			{ConfigName: "retention.bytes", ConfigValue: "-1"},
 			{ConfigName: "segment.bytes", ConfigValue: "16777216"},
-			{ConfigName: "max.message.bytes", ConfigValue: "4194304"},
+			{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(maxBatchBytes)},
 		},
 	}
 }

@@ -142,7 +142,7 @@ func (p *Producer) failed() {
 	if p.ctx.Err() != nil || p.sick.Swap(true) {
 		return
 	}
-	p.writers.Go(func() {
+	p.probes.Go(func() {
 		t := time.NewTicker(probeEvery)
 		defer t.Stop()
 		for p.sick.Load() {

@@ -4,6 +4,8 @@
 // installation: two of them can share a cluster and never meet.
 package topic
 
+import "strings"
+
 // DefaultPrefix begins every name when none is configured.
 const DefaultPrefix = "kurir"
 
@@ -53,4 +55,14 @@ func (n Names) All(lanes []string) []string {
 		all = append(all, n.Lane(l), n.Outcome(l))
 	}
 	return append(all, n.Deferred(), n.Events(), n.Billing(), n.Control(), n.Dead())
+}
+
+// OutcomeOf is the outcome topic of a lane topic, whatever its prefix; false
+// for any other topic.
+func OutcomeOf(name string) (string, bool) {
+	i := strings.LastIndex(name, ".lane.")
+	if i < 0 {
+		return "", false
+	}
+	return name[:i] + ".outcome." + name[i+len(".lane."):], true
 }

@@ -33,3 +33,14 @@ func TestNames(t *testing.T) {
 		})
 	}
 }
+
+func TestOutcomeOf(t *testing.T) {
+	t.Parallel()
+	n := topic.Names{Prefix: "eu.lane"}
+	if got, ok := topic.OutcomeOf(n.Lane("otp")); !ok || got != n.Outcome("otp") {
+		t.Errorf("OutcomeOf(%q) = %q, %v, want %q, true", n.Lane("otp"), got, ok, n.Outcome("otp"))
+	}
+	if got, ok := topic.OutcomeOf("kurir.deferred"); ok {
+		t.Errorf("OutcomeOf(kurir.deferred) = %q, true, want false", got)
+	}
+}

@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// dirVersion is the layout of the data directory that this code writes and
+// the newest it reads.
+const dirVersion = 1
+
+const versionLead = "kurir-broker "
+
+// Errors of data directories that cannot be opened.
+var (
+	// ErrLocked says that another process has the directory open.
+	ErrLocked = errors.New("data directory is in use by another process")
+	// ErrNewer says that a newer version of the program wrote it.
+	ErrNewer = errors.New("data directory was written by a newer version")
+	// ErrForeign says that it is not a broker's.
+	ErrForeign = errors.New("directory is not a data directory of the embedded broker")
+	// ErrNotWritable says that it cannot be written.
+	ErrNotWritable = errors.New("data directory is not writable")
+)
+
+// dataDir is the open directory of an embedded broker:
+//
+//	LOCK      held by the process that has it open
+//	VERSION   "kurir-broker 1"
+//	data/     kfake's own
+type dataDir struct {
+	path string
+	lock *os.File
+}
+
+// openDir makes or opens the directory and locks it.
+func openDir(path string) (*dataDir, error) {
+	if path == "" {
+		return nil, fmt.Errorf("opening data directory: no path given: %w", ErrNotWritable)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("opening data directory %q: %w", path, errors.Join(ErrNotWritable, err))
+	}
+	d := &dataDir{path: path}
+	var err error
+	if d.lock, err = os.OpenFile(filepath.Join(path, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, fmt.Errorf("opening data directory %q: %w", path, errors.Join(ErrNotWritable, err))
+	}
+	if err := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening data directory %q: %w", path, ErrLocked), d.lock.Close())
+	}
+	if err := d.prepare(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening data directory %q: %w", path, err), d.close())
+	}
+	return d, nil
+}
+
+func (d *dataDir) data() string { return filepath.Join(d.path, "data") }
+
+// prepare checks the version, or marks a new directory with it.
+func (d *dataDir) prepare() error {
+	name := filepath.Join(d.path, "VERSION")
+	raw, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(d.data()); err == nil {
+			return ErrForeign
+		}
+		if err := writeSynced(name, versionLead+strconv.Itoa(dirVersion)+"\n"); err != nil {
+			return errors.Join(ErrNotWritable, err)
+		}
+	case err != nil:
+		return err
+	default:
+		text, ok := strings.CutPrefix(strings.TrimSpace(string(raw)), versionLead)
+		v, err := strconv.Atoi(text)
+		if !ok || err != nil {
+			return ErrForeign
+		}
+		if v > dirVersion {
+			return fmt.Errorf("%w: layout %d, this one knows %d", ErrNewer, v, dirVersion)
+		}
+	}
+	if err := os.MkdirAll(d.data(), 0o700); err != nil {
+		return errors.Join(ErrNotWritable, err)
+	}
+	probe := filepath.Join(d.data(), ".probe")
+	if err := errors.Join(os.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
+		return errors.Join(ErrNotWritable, err)
+	}
+	// Members that a clean shutdown remembered would block the check of the
+	// offsets; they join again as after any other restart.
+	if err := os.Remove(filepath.Join(d.data(), "session_state.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(ErrNotWritable, err)
+	}
+	return nil
+}
+
+// writeSynced writes a small file so that it is there whole or not at all.
+func writeSynced(name, text string) error {
+	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// close unlocks the directory.
+func (d *dataDir) close() error { return d.lock.Close() }
+
+// freeBytes asks the file system how much an ordinary user may still write.
+func freeBytes(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("asking for free space: %w", err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // far below 63 bits
+}

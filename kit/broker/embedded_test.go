@@ -1,0 +1,302 @@
+package broker_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/brokertest"
+	"kurir.dev/kit/custody/mark"
+	"kurir.dev/kit/fault"
+)
+
+const childEnv = "KURIR_TEST_BROKER_DIR"
+
+// TestMain is also the child process that tests kill: it serves the directory
+// in the environment until then.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		cfg := broker.DefaultEmbedded()
+		cfg.Dir, cfg.MinFreeBytes, cfg.TrimEvery = dir, 1<<20, time.Hour
+		if _, err := broker.StartEmbedded(context.Background(), cfg, slog.Default()); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("ready")
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent is gone
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// child serves dir in a process of its own and returns what kills it.
+func child(t *testing.T, dir string) (kill func()) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() })
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != "ready" {
+		t.Fatalf("child broker says %q, %v", line, err)
+	}
+	return func() {
+		if err := cmd.Process.Kill(); err != nil { // SIGKILL
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+	}
+}
+
+func TestEmbeddedRestart(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil, "otp")
+	fill(t, b.Producer(c), "kurir.lane.otp", 0, 100)
+	commit(t, c, "g", "kurir.lane.otp", 0, 42, "k11;0;")
+	b.Stop()
+	b.Start()
+	expect(t, b.Client(nil), "kurir.lane.otp", 0, 100)
+	if offset, meta := committed(t, b.Client(nil), "g", "kurir.lane.otp", 0); offset != 42 || meta != "k11;0;" {
+		t.Errorf("committed = %d, %q after a restart, want 42, k11;0;", offset, meta)
+	}
+}
+
+func TestEmbeddedKill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for round := range 3 {
+		kill := child(t, dir)
+		b := outside(t, dir)
+		c := b.dial(t)
+		if round == 0 {
+			if err := c.EnsureTopics(t.Context(), []string{"otp"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect(t, c, "kurir.lane.otp", 1, 100*round)
+		fill(t, b.producer(t, c), "kurir.lane.otp", 1, 100)
+		commit(t, c, "g", "kurir.lane.otp", 1, int64(100*round+50), "")
+		kill()
+	}
+	defer child(t, dir)()
+	c := outside(t, dir).dial(t)
+	expect(t, c, "kurir.lane.otp", 1, 300)
+	if offset, _ := committed(t, c, "g", "kurir.lane.otp", 1); offset != 250 {
+		t.Errorf("committed = %d after kills, want 250", offset)
+	}
+}
+
+func TestEmbeddedRefuses(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	used := strings.TrimSuffix(strings.TrimPrefix(b.Config().Addrs[0], "unix:"), "/kafka.sock")
+
+	file := filepath.Join(t.TempDir(), "file")
+	newer, foreign := t.TempDir(), t.TempDir()
+	for path, text := range map[string]string{
+		file: "", filepath.Join(newer, "VERSION"): "kurir-broker 99\n", filepath.Join(foreign, "VERSION"): "something",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name, dir string
+		want      error
+	}{
+		{"locked", used, broker.ErrLocked},
+		{"not writable", filepath.Join(file, "below"), broker.ErrNotWritable},
+		{"no directory", "", broker.ErrNotWritable},
+		{"newer", newer, broker.ErrNewer},
+		{"foreign", foreign, broker.ErrForeign},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := broker.StartEmbedded(t.Context(), broker.EmbeddedConfig{Dir: tt.dir}, slog.New(slog.DiscardHandler))
+			if !errors.Is(err, tt.want) {
+				t.Errorf("StartEmbedded(%q) = %v, want %v", tt.dir, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestEmbeddedSocket(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40))
+	b := brokertest.New(t, func(cfg *broker.EmbeddedConfig) { cfg.Dir = dir })
+	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "kafka.sock"): 0o600} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("mode of %q = %v, want %v", filepath.Base(path), got, want)
+		}
+	}
+	if err := b.Client(nil).Ping(t.Context()); err != nil {
+		t.Errorf("Ping() over a long path = %v", err)
+	}
+}
+
+func TestEmbeddedHostileFrames(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil, "otp")
+	for name, frame := range map[string][]byte{
+		"unknown key": {0, 0, 0, 10, 0x7f, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0},
+		"huge":        {0xff, 0xff, 0xff, 0xff, 0, 18, 0, 0, 0, 0, 0, 1, 0, 0},
+		"tiny":        {0, 0, 0, 1, 0, 18, 0, 0},
+	} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", strings.TrimPrefix(b.Config().Addrs[0], "unix:"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("%s: connection answers, want it cut", name)
+		}
+		_ = conn.Close()
+	}
+	fill(t, b.Producer(c), "kurir.lane.otp", 0, 1)
+}
+
+func TestEmbeddedTrim(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil, "otp")
+	lane, outcome := "kurir.lane.otp", "kurir.outcome.otp"
+	p := b.Producer(c)
+	for _, name := range []string{lane, outcome, "kurir.control"} {
+		fill(t, p, name, 0, 100)
+	}
+	trimmed := func(step string, want map[string]int64) {
+		t.Helper()
+		if err := b.Embedded().Trim(t.Context()); err != nil {
+			t.Fatalf("%s: Trim() = %v", step, err)
+		}
+		for name, start := range want {
+			ends, err := c.Ends(t.Context(), name, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := ends[0], (broker.Bounds{First: start, Last: 100}); got != want {
+				t.Errorf("%s: %s holds %v, want %v", step, name, got, want)
+			}
+		}
+	}
+	trimmed("nobody committed", map[string]int64{lane: 0, outcome: 0, "kurir.control": 0})
+	commit(t, c, "dispatcher", lane, 0, 60, mark.Mark{Low: 60, Journal: 30, Limit: 90}.Encode())
+	trimmed("one group", map[string]int64{lane: 60, outcome: 0})
+	commit(t, c, "tracker", outcome, 0, 80, "")
+	trimmed("journal behind its reader", map[string]int64{lane: 60, outcome: 30})
+	commit(t, c, "mirror", lane, 0, 70, "")
+	commit(t, c, "dispatcher", lane, 0, 100, mark.Mark{Low: 100, Journal: 100, Limit: 100}.Encode())
+	trimmed("slowest group", map[string]int64{lane: 70, outcome: 30}) // mirror's metadata may need all of the journal
+	commit(t, c, "mirror", lane, 0, 100, mark.Mark{Low: 100, Journal: 100, Limit: 100}.Encode())
+	commit(t, c, "tracker", outcome, 0, 100, "")
+	trimmed("all done, the last stays", map[string]int64{lane: 99, outcome: 99, "kurir.control": 0})
+
+	b.Stop()
+	b.Start()
+	c = b.Client(nil)
+	if ends, err := c.Ends(t.Context(), lane, 1); err != nil || ends[0].Last != 100 {
+		t.Errorf("log end = %v, %v after trimming and restart, want 100", ends[0], err)
+	}
+}
+
+func TestEmbeddedCommitBeyondLog(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil, "otp")
+	fill(t, b.Producer(c), "kurir.lane.otp", 2, 10)
+	commit(t, c, "lost", "kurir.lane.otp", 2, 500, "k11;0;")
+	commit(t, c, "fine", "kurir.lane.otp", 2, 10, "k11;0;")
+	b.Stop()
+	b.Start()
+	c = b.Client(nil)
+	if offset, meta := committed(t, c, "lost", "kurir.lane.otp", 2); offset != 0 || meta != "" {
+		t.Errorf("committed beyond the log = %d, %q after restart, want 0 and no metadata", offset, meta)
+	}
+	if offset, _ := committed(t, c, "fine", "kurir.lane.otp", 2); offset != 10 {
+		t.Errorf("committed at the log's end = %d after restart, want 10", offset)
+	}
+}
+
+func TestEmbeddedDiskGuard(t *testing.T) {
+	t.Parallel()
+	var free atomic.Int64
+	free.Store(1 << 30)
+	b := brokertest.New(t, func(cfg *broker.EmbeddedConfig) {
+		cfg.MinFreeBytes, cfg.GuardEvery = 1<<20, time.Millisecond
+		cfg.Free = func(string) (int64, error) { return free.Load(), nil }
+	})
+	c := b.Client(func(cfg *broker.Config) { cfg.ProduceTimeout = 100 * time.Millisecond }, "otp")
+	p := b.Producer(c)
+	fill(t, p, "kurir.lane.otp", 0, 1)
+
+	free.Store(1<<20 - 1)
+	eventually(t, func() bool {
+		_, err := p.Produce(t.Context(), message("kurir.lane.otp", 0, 1))
+		return errors.Is(err, fault.Unavailable)
+	})
+	commit(t, c, "g", "kurir.lane.otp", 0, 1, "") // still finds room
+	free.Store(1<<20 + 1<<17)
+	eventually(t, func() bool {
+		_, err := p.Produce(t.Context(), message("kurir.lane.otp", 0, 2))
+		return err == nil
+	})
+}
+
+func commit(t *testing.T, c *broker.Client, group, topic string, partition int, offset int64, meta string) {
+	t.Helper()
+	res, err := c.Kafka().OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
+		GroupID: group, GenerationID: -1,
+		Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: partition, Offset: offset, Metadata: meta}}},
+	})
+	if err == nil {
+		err = res.Topics[topic][0].Error
+	}
+	if err != nil {
+		t.Fatalf("OffsetCommit(%s, %d) = %v", topic, offset, err)
+	}
+}
+
+func committed(t *testing.T, c *broker.Client, group, topic string, partition int) (int64, string) {
+	t.Helper()
+	res, err := c.Kafka().OffsetFetch(t.Context(), &kafka.OffsetFetchRequest{
+		GroupID: group, Topics: map[string][]int{topic: {partition}},
+	})
+	if err != nil {
+		t.Fatalf("OffsetFetch(%s) = %v", topic, err)
+	}
+	p := res.Topics[topic][0]
+	return p.CommittedOffset, p.Metadata
+}
