@@ -47,7 +47,8 @@ type Admission struct {
 	MaxInFlight int `yaml:"max_in_flight"`
 	// StreamWindow is how many items of one SubmitStream are worked on at once.
 	StreamWindow int `yaml:"stream_window"`
-	// MaxMailBytes is the largest mail taken.
+	// MaxMailBytes is the largest mail taken. It must leave room in a broker
+	// record for the rest of the envelope: 64 KiB is enough.
 	MaxMailBytes int `yaml:"max_mail_bytes"`
 	// MaxAhead is how far ahead a mail can be scheduled.
 	MaxAhead time.Duration `yaml:"max_ahead"`
@@ -78,7 +79,7 @@ func Default() Config {
 		Store: Store{URL: "sqlite:kurir-router.db"},
 		Lanes: lane.Default(),
 		Admission: Admission{
-			MaxInFlight: 2048, StreamWindow: 256, MaxMailBytes: 3 << 20, MaxAhead: 90 * 24 * time.Hour,
+			MaxInFlight: 2048, StreamWindow: 256, MaxMailBytes: 960 << 10, MaxAhead: 90 * 24 * time.Hour,
 		},
 		Idempotency: Idempotency{Window: 7 * 24 * time.Hour},
 		Waiting:     waiting.Default(),

@@ -1,18 +1,43 @@
 // Package router takes custody of finished mail: it decides whether and when a
 // mail may go, puts it onto its lane, and keeps what must wait.
+//
+// What it is made of, in the order it starts; it stops in reverse:
+//
+//  1. the store (internal/store): keys, suppressions, waiting mail
+//  2. the producer and the post (internal/wire): mail and events to the broker
+//  3. the desk (internal/admission): decides about submissions
+//  4. the releaser (internal/waiting): sees waiting mail out in time
+//  5. the intake (internal/intake): brings deferred mail in
+//  6. the warden and the purge: readiness, and forgetting what is old
+//  7. the gRPC server (internal/rpcapi)
 package router
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/custody"
+	"kurir.dev/kit/record"
+	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
+	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
+	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/intake"
+	"kurir.dev/services/router/internal/rpcapi"
+	"kurir.dev/services/router/internal/store"
+	"kurir.dev/services/router/internal/waiting"
+	"kurir.dev/services/router/internal/wire"
 )
+
+// margin is the part of a caller's deadline kept to say what did not answer,
+// beside what kit/rpc keeps.
+const margin = 30 * time.Millisecond
 
 // Deps are the things a router is made of beside its configuration.
 type Deps struct {
@@ -24,23 +49,135 @@ type Deps struct {
 	Broker *broker.Client
 	// Keyring seals and opens records; required.
 	Keyring *seal.Keyring
-	// Ready is told when the router can take mail; nil makes one.
+	// Ready is told whether the router can take mail; nil makes one.
 	Ready *app.Ready
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Service is a router.
-type Service struct{}
-
-// New opens the store and the door. What it returns is complete and runs with
-// Part.
-func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
-	return nil, errors.New("router: being laid out")
+// Service is a router. Start and stop it with Part, once.
+type Service struct {
+	server *rpc.Server
+	part   app.Part
 }
 
-// Part starts and stops the router.
-func (s *Service) Part() app.Part { return app.Part{Name: "router"} }
+// New opens the store and the door. What it returns is complete and runs with
+// Part; a broker that is away is no error, the router is then not ready. The
+// error says which step failed: a port that is taken, a store that cannot be
+// opened or was written by a newer program.
+func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
+	if err := errors.Join(deps.validate(), cfg.Validate()); err != nil {
+		return nil, fmt.Errorf("configuring the router: %w", err)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Ready == nil {
+		deps.Ready = app.NewReady()
+	}
+	db, err := store.Open(ctx, cfg.Store.URL.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	s, err := assemble(deps, cfg, db)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// assemble wires the parts over an open store.
+func assemble(deps Deps, cfg Config, db *store.Store) (*Service, error) {
+	meters, err := newMeters(deps.Telemetry, cfg.Lanes, db.Counts)
+	if err != nil {
+		return nil, err
+	}
+	log := deps.Telemetry.Log
+	producer := broker.NewProducer(deps.Broker, deps.Telemetry)
+	codec := record.NewCodec(deps.Keyring, deps.Broker.Topics())
+	post, err := wire.NewPost(deps.Broker, producer, codec, deps.Telemetry, deps.Now)
+	if err != nil {
+		return nil, err
+	}
+
+	releaser := waiting.NewReleaser(db, post, cfg.Waiting, log, waiting.Meter{Left: meters.left}, deps.Now)
+	room := waiting.NewRoom(db, func() { releaser.Wake(time.Time{}) }, deps.Now)
+	desk := admission.NewDesk(
+		admission.Deps{Ledger: db, Carrier: post, Log: log, Now: deps.Now, Wake: releaser.Wake},
+		admission.Config{
+			Rules: admission.Rules{
+				Lanes: cfg.Lanes, MaxBytes: cfg.Admission.MaxMailBytes, MaxAhead: cfg.Admission.MaxAhead,
+			},
+			MaxInFlight: cfg.Admission.MaxInFlight, Margin: margin,
+		})
+	deferred := intake.New(intake.Deps{Room: db, Codec: codec, Dead: post.Dead, Wake: releaser.Wake, Log: log})
+	consumer, err := custody.New(deps.Broker, deps.Telemetry, deferred, custody.Config{
+		Group: cfg.Groups.Deferred, Topic: deps.Broker.Topics().Deferred(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the consumer of deferred mail: %w", err)
+	}
+	warden := newWarden(deps.Broker, producer, db, cfg.Lanes.Names(), deps.Ready, log)
+	purge := &purge{store: db, log: log, now: deps.Now, window: cfg.Idempotency.Window, remember: cfg.Waiting.Remember}
+	stats := &stats{broker: deps.Broker, store: db, group: cfg.Groups.Dispatcher, lanes: cfg.Lanes.Names()}
+
+	// The door last: a listener that is open is not left behind by an error.
+	server, err := newServer(deps, cfg, rpcapi.New(rpcapi.Deps{
+		Desk: desk, Room: room, List: db, Lanes: cfg.Lanes, Stats: stats.read,
+		Submitted: meters.submitted, Now: deps.Now,
+		StreamWindow: cfg.Admission.StreamWindow, ItemTimeout: rpc.DefaultDeadline,
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return &Service{server: server, part: join("router",
+		db.Part(),
+		producer.Part(),
+		app.Loop("post", post.Run),
+		app.Loop("desk", desk.Run),
+		app.Loop("releaser", releaser.Run),
+		app.Loop("intake", deferred.Run),
+		app.Loop("consumer", warden.after(consumer.Run)),
+		app.Loop("warden", warden.run),
+		app.Loop("purge", purge.run),
+		server.Part(),
+	)}, nil
+}
+
+func newServer(deps Deps, cfg Config, api *rpcapi.Server) (*rpc.Server, error) {
+	var auth *rpc.Auth
+	if len(cfg.Auth.Keys) > 0 {
+		var err error
+		if auth, err = rpc.NewAuth(cfg.Auth); err != nil {
+			return nil, fmt.Errorf("reading auth: %w", err)
+		}
+	}
+	server, err := rpc.NewServer(cfg.GRPC, rpc.ServerDeps{
+		Service: "router", Telemetry: deps.Telemetry, Auth: auth, Listener: deps.Listener, Ready: deps.Ready,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the door: %w", err)
+	}
+	routerv1.RegisterRouterServiceServer(server, api)
+	return server, nil
+}
+
+func (d Deps) validate() error {
+	var faults []error
+	for name, missing := range map[string]bool{
+		"telemetry": d.Telemetry == nil, "broker": d.Broker == nil, "keyring": d.Keyring == nil,
+	} {
+		if missing {
+			faults = append(faults, fmt.Errorf("%s: is missing", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Part is the router's life. Start returns when it serves; it is ready once
+// broker and store answer. Stop refuses new calls, lets those in flight end,
+// and flushes.
+func (s *Service) Part() app.Part { return s.part }
 
 // Addr is where RouterService listens.
-func (s *Service) Addr() net.Addr { return nil }
+func (s *Service) Addr() net.Addr { return s.server.Addr() }

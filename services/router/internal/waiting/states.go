@@ -3,18 +3,18 @@ package waiting
 // State is where a waiting mail stands. A hold is not a state but a mark
 // beside it, so that a mail let go again still knows what it waited for.
 //
-//	            put                       put
-//	             │                         │
-//	        Scheduled                  Deferred
-//	             ├──── due, not held ──────┤
-//	             │            │            │
-//	   cancelled,│         Leaving ──┐     │ cancelled,
-//	   expired,  │            │      │lease│ expired,
-//	   suppressed│            │◀─────┘ends │ suppressed
-//	             ▼            ▼            ▼
-//	          Settling      (gone)      Settling
-//	             │  ▲                      │
-//	   (gone) ◀──┘  └─ lease ends          └──▶ (gone)
+//	         put                       put
+//	          │                         │
+//	     Scheduled                  Deferred
+//	          ├──── due, not held ──────┤
+//	          │            │            │
+//	cancelled,│         Leaving ──┐     │ cancelled,
+//	expired,  │            │      │lease│ expired,
+//	suppressed│            │◀─────┘ends │ suppressed
+//	          ▼            ▼            ▼
+//	       Settling      (gone)      Settling
+//	          │  ▲                      │
+//	(gone) ◀──┘  └─ lease ends          └──▶ (gone)
 //
 // Leaving and Settling are decided for good: a mail that is Leaving may already
 // lie on its lane, so nothing cancels or expires it here any more, and one that

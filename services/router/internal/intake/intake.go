@@ -1,0 +1,149 @@
+// Package intake brings deferred mail from Kafka into the waiting room.
+//
+//  1. The consumer hands each record of kurir.deferred to Handle, which queues
+//     it, or makes the consumer wait when the queue is full.
+//  2. A worker opens it and puts it into the store; concurrent workers share a
+//     commit there.
+//  3. Once it is committed, the record is completed and the releaser is told
+//     when the mail is due.
+//
+// The store passes over a (mail id, attempt) it has seen, so a record may be
+// read any number of times. A record that does not decode goes to the dead
+// topic; while the store or the broker does not answer, the record is tried
+// again until its lease ends, and then belongs to the next owner.
+package intake
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"kurir.dev/kit/backoff"
+	"kurir.dev/kit/broker"
+	"kurir.dev/kit/custody"
+	"kurir.dev/kit/record"
+	"kurir.dev/services/router/internal/waiting"
+	"kurir.dev/services/router/internal/wire"
+)
+
+// workers is how many records are put at the same time; they share commits.
+const workers = 64
+
+// Room is where deferred mail goes; the store is one.
+type Room interface {
+	// Put takes a mail, durably; one that was taken before is passed over.
+	Put(ctx context.Context, m waiting.Mail) error
+}
+
+// Deps are what an intake works with; all are required.
+type Deps struct {
+	Room Room
+	// Codec opens deferrals and seals envelopes.
+	Codec *record.Codec
+	// Dead takes records that do not decode.
+	Dead func(ctx context.Context, m broker.Message) error
+	// Wake is told when a mail has to be decided about; it must not block.
+	Wake func(at time.Time)
+	Log  *slog.Logger
+}
+
+// Intake is the handler of the deferred topic. Run must run while its consumer
+// does.
+type Intake struct {
+	deps  Deps
+	pause backoff.Policy
+	queue chan *custody.Delivery
+}
+
+var _ custody.Handler = (*Intake)(nil)
+
+// New makes an intake.
+func New(deps Deps) *Intake {
+	return &Intake{
+		deps: deps, pause: backoff.Policy{Base: 100 * time.Millisecond, Max: 5 * time.Second},
+		queue: make(chan *custody.Delivery, workers),
+	}
+}
+
+// Recover implements custody.Handler; the deferred topic has no journal.
+func (*Intake) Recover(context.Context, custody.Record) {}
+
+// Revoke implements custody.Handler; nothing is kept of a partition.
+func (*Intake) Revoke(int) {}
+
+// Handle implements custody.Handler.
+func (i *Intake) Handle(d *custody.Delivery) {
+	select {
+	case i.queue <- d:
+	case <-d.Context().Done():
+		d.Abandon()
+	}
+}
+
+// Run works until ctx ends; end the consumer before it.
+func (i *Intake) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for range workers {
+		g.Go(func() error {
+			for {
+				select {
+				case d := <-i.queue:
+					i.take(d)
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		})
+	}
+	err := g.Wait()
+	for {
+		select {
+		case d := <-i.queue:
+			d.Abandon()
+		default:
+			return err
+		}
+	}
+}
+
+// take sees one record through, or gives it back.
+func (i *Intake) take(d *custody.Delivery) {
+	ctx := d.Context()
+	err := i.pause.Retry(ctx, func(ctx context.Context, _ int) error {
+		return i.put(ctx, d.Record)
+	}, func(n int, err error) {
+		i.deps.Log.WarnContext(ctx, "deferred mail could not be stored",
+			slog.Int("partition", d.Partition), slog.Int64("offset", d.Offset), slog.Int("attempt", n), slog.Any("error", err))
+	})
+	if err != nil {
+		d.Abandon()
+		return
+	}
+	d.Complete(-1)
+}
+
+// put brings one record where it belongs.
+func (i *Intake) put(ctx context.Context, r custody.Record) error {
+	deferral, err := i.deps.Codec.OpenDeferral(r)
+	if err != nil {
+		i.deps.Log.ErrorContext(ctx, "deferral does not decode; it goes to the dead topic",
+			slog.Int("partition", r.Partition), slog.Int64("offset", r.Offset), slog.Any("error", err))
+		msg, err := i.deps.Codec.Dead(r, "deferral does not decode")
+		if err != nil {
+			return err
+		}
+		return i.deps.Dead(ctx, msg)
+	}
+	m := wire.Deferred(deferral)
+	if m.Envelope, err = i.deps.Codec.SealEnvelope(deferral.GetEnvelope()); err != nil {
+		return fmt.Errorf("sealing: %w", err)
+	}
+	if err := i.deps.Room.Put(ctx, m); err != nil {
+		return err
+	}
+	i.deps.Wake(m.WakeAt())
+	return nil
+}

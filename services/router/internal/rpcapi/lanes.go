@@ -1,0 +1,40 @@
+package rpcapi
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
+
+	"kurir.dev/kit/rpc"
+)
+
+// ListLanes implements routerv1.RouterServiceServer.
+func (s *Server) ListLanes(ctx context.Context, _ *routerv1.ListLanesRequest) (*routerv1.ListLanesResponse, error) {
+	if err := rpc.Require(ctx, rpc.ScopeRead); err != nil {
+		return nil, err
+	}
+	stats, err := s.deps.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &routerv1.ListLanesResponse{}
+	for _, l := range s.deps.Lanes {
+		st := stats[l.Name]
+		out := &routerv1.Lane{
+			Name:          l.Name,
+			Rank:          int32(l.Rank),         //nolint:gosec // a handful of lanes
+			Weight:        int32(l.Weight),       //nolint:gosec // validated small
+			FloorPercent:  int32(l.FloorPercent), //nolint:gosec // at most 100
+			Depth:         st.Depth,
+			Waiting:       st.Waiting,
+			DefaultExpiry: durationpb.New(l.Expiry),
+		}
+		if !st.Oldest.IsZero() {
+			out.OldestAge = durationpb.New(max(s.deps.Now().Sub(st.Oldest), 0))
+		}
+		resp.Lanes = append(resp.Lanes, out)
+	}
+	return resp, nil
+}
