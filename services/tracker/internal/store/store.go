@@ -67,9 +67,15 @@ func (s *Store) lock(ctx context.Context, tx *sql.Tx, n int) (int64, error) {
 	return top - int64(n) + 1, nil
 }
 
-// chunk bounds the parameters of one statement, below what both databases
-// allow (SQLite: 32,766).
-const chunk = 12_000
+// chunk is how many parameters one statement takes. PostgreSQL is spared round
+// trips; SQLite's driver looks through all of a statement's parameters to bind
+// each of them, so few and small statements are the faster way there.
+func (s *Store) chunk() int {
+	if s.db.Postgres() {
+		return 12_000
+	}
+	return 240
+}
 
 // bulk runs a statement of the form "head (?, ?), (?, ?) ... tail" over rows of
 // the same width, as often as it takes, and hands each returned row to each.
@@ -79,7 +85,7 @@ func (s *Store) bulk(ctx context.Context, tx *sql.Tx, head, tail string, rows []
 	}
 	width := len(rows[0])
 	one := "(" + strings.TrimSuffix(strings.Repeat("?,", width), ",") + ")"
-	size := max(1, chunk/width)
+	size := max(1, s.chunk()/width)
 	for len(rows) > 0 {
 		n := min(size, len(rows))
 		text := head + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + tail
@@ -123,7 +129,7 @@ func scan(ctx context.Context, q querier, query string, args []any, each func(*s
 
 // pairs runs "head ((?, ?), ...) tail" over pairs of keys, in chunks.
 func (s *Store) pairs(ctx context.Context, q querier, head string, keys []key, each func(*sql.Rows) error) error {
-	const size = 500
+	size := max(1, s.chunk()/4)
 	for len(keys) > 0 {
 		n := min(size, len(keys))
 		args := make([]any, 0, 2*n)
