@@ -146,8 +146,8 @@ func checkContainer(t *testing.T, c corev1.Container) {
 		switch {
 		case probe.HTTPGet != nil && !hasPort(c, probe.HTTPGet.Port),
 			probe.TCPSocket != nil && !hasPort(c, probe.TCPSocket.Port),
-			probe.GRPC != nil && !hasPort(c, intstr.FromInt32(probe.GRPC.Port)):
-			t.Errorf("the %s probe asks a port the container does not have", what)
+			probe.GRPC != nil && !slices.Contains(c.Ports, corev1.ContainerPort{Name: "grpc", ContainerPort: probe.GRPC.Port}):
+			t.Errorf("the %s probe asks a port the container does not have, or not for that", what)
 		}
 	}
 }
