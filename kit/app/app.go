@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -87,8 +88,7 @@ func stop(ctx context.Context, log *slog.Logger, drain time.Duration, parts []Pa
 	var faults []error
 	least := drain / 10
 	deadline := time.Now().Add(drain)
-	for i := len(parts) - 1; i >= 0; i-- {
-		p := parts[i]
+	for _, p := range slices.Backward(parts) {
 		if p.Stop == nil {
 			continue
 		}

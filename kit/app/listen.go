@@ -39,8 +39,7 @@ func Listen(ctx context.Context, addr, hint string) (net.Listener, error) {
 	}
 	e := &ListenError{Addr: addr, Hint: hint, Err: err}
 	// The system's own word says it best; net adds only the address once more.
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		e.Err = errno
 	}
 	return nil, e

@@ -33,7 +33,7 @@ func decode(name string, data []byte, target reflect.Value) (faults []error, err
 	if isNull(root) {
 		return nil, nil
 	}
-	c := &checker{file: name, paths: make(map[int]string)}
+	c := newChecker(name)
 	c.check("", root, target.Elem().Type())
 	// Values of the wrong type are left out by the decoder, the rest is set.
 	var mismatch *yaml.TypeError
@@ -51,42 +51,52 @@ func decode(name string, data []byte, target reflect.Value) (faults []error, err
 // checker walks a document beside the type it is meant for. It finds what the
 // decoder would let pass, and puts the secrets kept in files in their place.
 type checker struct {
-	file   string
+	file   string         // "" for a value of the environment, which has no lines
 	paths  map[int]string // line -> path of the last key that begins there
+	seen   map[visit]bool
 	faults []error
-	depth  int
 }
 
-// maxDepth bounds the walk; aliases could otherwise make a document that is
-// endlessly deep. No configuration is near it.
-const maxDepth = 50
+// visit is a node held against a type. Each pair is walked once: aliases can make
+// a short document endless.
+type visit struct {
+	node *yaml.Node
+	typ  reflect.Type
+}
+
+func newChecker(file string) *checker {
+	return &checker{file: file, paths: make(map[int]string), seen: make(map[visit]bool)}
+}
 
 func (c *checker) fault(line int, path, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if path != "" {
 		text = path + ": " + text
 	}
-	c.faults = append(c.faults, fmt.Errorf("%s: line %d: %s", c.file, line, text))
+	if c.file != "" {
+		text = fmt.Sprintf("%s: line %d: %s", c.file, line, text)
+	}
+	c.faults = append(c.faults, errors.New(text))
 }
 
 func (c *checker) check(path string, n *yaml.Node, t reflect.Type) {
-	c.depth++
-	defer func() { c.depth-- }()
-	if c.depth > maxDepth {
-		c.fault(n.Line, path, "nested too deeply")
-		return
-	}
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	if c.seen[visit{n, t}] {
+		return
+	}
+	c.seen[visit{n, t}] = true
 	switch {
 	case isDuration(t):
-		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!int" && n.Value != "0" {
-			c.fault(n.Line, path, "a duration needs a unit, as in %ss", n.Value)
-			n.Tag, n.Value = "!!null", "" // or it would be taken as nanoseconds
+		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!int" {
+			if n.Value != "0" {
+				c.fault(n.Line, path, "a duration needs a unit, as in %ss", n.Value)
+			}
+			n.Tag, n.Value = "!!str", "0s" // the decoder takes no number
 		}
 	case decodesItself(t):
 	case t.Kind() == reflect.Struct && n.Kind == yaml.MappingNode:

@@ -112,7 +112,7 @@ func set(v reflect.Value, value string) error {
 		}
 		n = doc.Content[0]
 	}
-	c := &checker{file: "value", paths: make(map[int]string)}
+	c := newChecker("")
 	c.check("", n, t)
 	if len(c.faults) > 0 {
 		return c.faults[0]

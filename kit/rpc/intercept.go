@@ -5,9 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
-	"buf.build/go/protovalidate"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -16,7 +17,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"kurir.dev/kit/fault"
 )
@@ -24,14 +24,14 @@ import (
 // gate is what stands in front of the handlers of one server. Each step has a
 // unary and a stream form; their order is set by unary and stream below.
 type gate struct {
-	domain    string
-	log       *slog.Logger
-	panics    metric.Int64Counter
-	tls       TLS
-	auth      *Auth // nil: open
-	fallback  time.Duration
-	validator protovalidate.Validator
-	now       func() time.Time
+	domain   string
+	log      *slog.Logger
+	panics   metric.Int64Counter
+	tls      TLS
+	auth     *Auth // nil: open
+	fallback time.Duration
+	ownItems []string // streams that validate their items themselves
+	now      func() time.Time
 }
 
 func (g *gate) unary() []grpc.UnaryServerInterceptor {
@@ -49,9 +49,7 @@ func (g *gate) stream() []grpc.StreamServerInterceptor {
 // open reports whether method needs no credentials: everybody may ask whether we
 // are well and what we speak.
 func open(method string) bool {
-	const health, reflection = "/grpc.health.", "/grpc.reflection."
-	return len(method) > len(health) && method[:len(health)] == health ||
-		len(method) > len(reflection) && method[:len(reflection)] == reflection
+	return strings.HasPrefix(method, "/grpc.health.") || strings.HasPrefix(method, "/grpc.reflection.")
 }
 
 func (g *gate) recoverUnary(
@@ -159,6 +157,8 @@ func (g *gate) tell(ctx context.Context, method string, err error) error {
 	told := g.status(ctx, err)
 	if status.Code(told) == codes.Internal {
 		g.log.ErrorContext(ctx, "internal error", slog.String("rpc_method", method), slog.Any("error", err))
+	} else if f, ok := errors.AsType[*fault.Error](err); ok && f.Cause != nil {
+		g.log.DebugContext(ctx, "call refused", slog.String("rpc_method", method), slog.Any("error", err))
 	}
 	return told
 }
@@ -178,14 +178,17 @@ func (g *gate) status(ctx context.Context, err error) error {
 }
 
 func (g *gate) validateUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if err := validate(g.validator, req); err != nil {
+	if err := Validate(req); err != nil {
 		return nil, err
 	}
 	return next(ctx, req)
 }
 
-func (g *gate) validateStream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return next(srv, &validStream{ServerStream: ss, validator: g.validator})
+func (g *gate) validateStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if slices.Contains(g.ownItems, info.FullMethod) {
+		return next(srv, ss)
+	}
+	return next(srv, &validStream{ServerStream: ss})
 }
 
 // serverStream is a stream under another context.
@@ -198,10 +201,7 @@ type serverStream struct {
 func (s *serverStream) Context() context.Context { return s.ctx }
 
 // validStream is a stream that yields valid messages only.
-type validStream struct {
-	grpc.ServerStream
-	validator protovalidate.Validator
-}
+type validStream struct{ grpc.ServerStream }
 
 // RecvMsg receives the next message; one that breaks its constraints is an
 // Invalid fault.
@@ -209,24 +209,5 @@ func (s *validStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return validate(s.validator, m)
-}
-
-// validate returns an Invalid fault that names each field of m which breaks a
-// constraint of its proto.
-func validate(v protovalidate.Validator, m any) error {
-	msg, ok := m.(proto.Message)
-	if !ok {
-		return nil
-	}
-	err := v.Validate(msg)
-	var broken *protovalidate.ValidationError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &broken):
-		return invalid(broken)
-	default: // a constraint itself is wrong
-		return err
-	}
+	return Validate(m)
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"buf.build/go/protovalidate"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"go.opentelemetry.io/otel/metric"
@@ -69,6 +68,10 @@ type ServerDeps struct {
 	// Ready gets a gate named after the service, and answers the health checks. A
 	// nil Ready is the server's own.
 	Ready *app.Ready
+	// OwnItems names the streams, as "/package.Service/Method", whose handlers call
+	// Validate for each message themselves: those that answer every item, where one
+	// bad item must not end the stream.
+	OwnItems []string
 }
 
 // Server is a gRPC server. Register services on it before its Part starts.
@@ -78,6 +81,7 @@ type Server struct {
 	listener net.Listener
 	service  string
 	ready    *app.Ready
+	panics   metric.Int64Counter
 
 	failed chan error
 	quit   chan struct{}
@@ -102,12 +106,13 @@ func NewServer(cfg ServerConfig, deps ServerDeps) (*Server, error) {
 	}
 	listener := deps.Listener
 	if listener == nil {
-		if listener, err = app.Listen(context.Background(), cfg.Listen, "choose another with -listen or the key listen"); err != nil {
+		ctx := context.Background() //nolint:forbidigo // binding a port takes no time that one could cancel
+		if listener, err = app.Listen(ctx, cfg.Listen, "choose another with -listen or the key listen"); err != nil {
 			return nil, err
 		}
 	}
 	s := &Server{
-		health: health.NewServer(), listener: listener, service: deps.Service, ready: deps.Ready,
+		health: health.NewServer(), listener: listener, service: deps.Service, ready: deps.Ready, panics: g.panics,
 		failed: make(chan error, 1), quit: make(chan struct{}),
 	}
 	if s.ready == nil {
@@ -131,19 +136,14 @@ func NewServer(cfg ServerConfig, deps ServerDeps) (*Server, error) {
 }
 
 func newGate(cfg ServerConfig, deps ServerDeps) (*gate, error) {
-	validator, err := protovalidate.New()
-	if err != nil {
-		return nil, fmt.Errorf("making the validator: %w", err)
-	}
 	panics, err := deps.Telemetry.Meter("kurir.dev/kit/rpc").Int64Counter("kurir_"+deps.Service+"_panics",
 		metric.WithDescription("Handlers that panicked and were recovered."))
 	if err != nil {
 		return nil, fmt.Errorf("making the panic counter: %w", err)
 	}
-	panics.Add(context.Background(), 0)
 	return &gate{
 		domain: deps.Service + ".kurir", log: deps.Telemetry.Log, panics: panics, tls: cfg.TLS, auth: deps.Auth,
-		fallback: orDefault(cfg.DefaultDeadline, DefaultDeadline), validator: validator, now: time.Now,
+		fallback: orDefault(cfg.DefaultDeadline, DefaultDeadline), ownItems: deps.OwnItems, now: time.Now,
 	}, nil
 }
 
@@ -179,7 +179,8 @@ func (s *Server) Part() app.Part {
 	return app.Part{Name: s.service + " rpc", Start: s.start, Stop: s.stop, Failed: s.failed}
 }
 
-func (s *Server) start(context.Context) error {
+func (s *Server) start(ctx context.Context) error {
+	s.panics.Add(ctx, 0) // so that the metric is there before the first
 	s.owned.Go(func() {
 		defer close(s.failed)
 		if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {

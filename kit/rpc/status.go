@@ -41,11 +41,13 @@ func StatusIn(domain string, err error) *status.Status {
 	if err == nil {
 		return nil
 	}
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return fromFault(domain, f)
 	}
 	if st, ok := passing(err); ok {
+		if st.Code() == codes.Unimplemented && len(st.Proto().GetDetails()) == 0 {
+			return fromFault(domain, &fault.Error{Kind: fault.Unimplemented, Msg: st.Message()})
+		}
 		return st
 	}
 	switch {
@@ -74,7 +76,7 @@ func passing(err error) (*status.Status, bool) {
 	default:
 		// Told on only by a handler that returns it as it is: wrapped, it speaks
 		// of somebody else's call.
-		_, bare := err.(interface{ GRPCStatus() *status.Status }) //nolint:errorlint // the outermost error is meant
+		_, bare := err.(interface{ GRPCStatus() *status.Status })
 		return st, bare
 	}
 }
@@ -122,7 +124,7 @@ func details(domain string, reason faultv1.Reason, f *fault.Error) []protoadapt.
 			info.Reason = reason.String()
 		}
 		for _, k := range slices.Sorted(maps.Keys(f.Meta)) {
-			if len(info.Metadata) == maxFields {
+			if len(info.GetMetadata()) == maxFields {
 				break
 			}
 			info.Metadata[clip(k, maxText)] = clip(f.Meta[k], maxText)

@@ -1,0 +1,4 @@
+package app
+
+// VersionOf is the seam for the test of Version.
+var VersionOf = version
