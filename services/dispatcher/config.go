@@ -1,0 +1,166 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"kurir.dev/kit/lane"
+	"kurir.dev/kit/rpc"
+	"kurir.dev/services/dispatcher/internal/dkim"
+	"kurir.dev/services/dispatcher/internal/dns"
+	"kurir.dev/services/dispatcher/internal/route"
+	"kurir.dev/services/dispatcher/internal/sandbox"
+	"kurir.dev/services/dispatcher/internal/session"
+	"kurir.dev/services/dispatcher/internal/site"
+)
+
+// Config is what an operator may set; Default is a working one that keeps all
+// mail in the sandbox inbox.
+type Config struct {
+	// GRPC is where DispatcherService listens.
+	GRPC rpc.ServerConfig `yaml:"grpc"`
+	// Auth names the API keys; without keys the service is open to whoever
+	// TLS lets in.
+	Auth rpc.AuthConfig `yaml:"auth"`
+	// Lanes names the lanes served here; empty serves all.
+	Lanes []string `yaml:"lanes"`
+	// LaneTable describes every lane of the installation, by rank.
+	LaneTable lane.Set `yaml:"lane_table"`
+	// Group is the consumer groups' name; "%s" stands for the lane.
+	Group string `yaml:"group"`
+	// Budgets bound what each lane may hold and do here; a lane not named
+	// takes the default. They are separate: no lane can use another's.
+	Budgets map[string]Budget `yaml:"budgets"`
+	// Lease tunes the consumers.
+	Lease Lease `yaml:"lease"`
+	// Routes are tried in order; mail that matches none goes to the sandbox.
+	Routes []Route `yaml:"routes"`
+	// DNS is how hosts are found.
+	DNS dns.Config `yaml:"dns"`
+	// Sites bounds what a destination may have.
+	Sites site.Config `yaml:"sites"`
+	// SMTP is how sessions are held.
+	SMTP session.Config `yaml:"smtp"`
+	// DKIM says which domains are signed for.
+	DKIM dkim.Config `yaml:"dkim"`
+	// Sandbox is the sandbox inbox; it runs when a route can lead to it.
+	Sandbox sandbox.Config `yaml:"sandbox"`
+	// Drain bounds the stop of the service.
+	Drain time.Duration `yaml:"drain"`
+}
+
+// Route is one way mail may leave.
+type Route = route.Rule
+
+// Match says which mail takes a route.
+type Match = route.Match
+
+// The types of routes.
+const (
+	// RouteMX delivers to the domain's mail hosts.
+	RouteMX = route.MX
+	// RouteSmartHost hands everything to a relay.
+	RouteSmartHost = route.SmartHost
+	// RouteLMTP delivers to a local mailbox server.
+	RouteLMTP = route.LMTP
+	// RouteSandbox keeps mail in the sandbox inbox.
+	RouteSandbox = route.Sandbox
+)
+
+// DKIMDomain is one signing domain.
+type DKIMDomain = dkim.Domain
+
+// Budget bounds one lane.
+type Budget struct {
+	// Outstanding is how many mails it may hold in memory.
+	Outstanding int `yaml:"outstanding"`
+	// Bytes is how many bytes of them.
+	Bytes int64 `yaml:"bytes"`
+	// Workers is how many deliveries it may have under way.
+	Workers int `yaml:"workers"`
+	// Lookups is how many mails may wait for DNS before the lane itself does.
+	Lookups int `yaml:"lookups"`
+}
+
+// Lease tunes the consumers of the lanes; zero fields take their defaults.
+type Lease struct {
+	// CommitEvery is how long a completion may wait for its commit.
+	CommitEvery time.Duration `yaml:"commit_every"`
+	// Session is after how long of silence another takes over.
+	Session time.Duration `yaml:"session"`
+	// Heartbeat is how often the group hears of us.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	// Rebalance is how long the group waits for all members.
+	Rebalance time.Duration `yaml:"rebalance"`
+}
+
+// DefaultBudget is that of a lane which has none of its own.
+func DefaultBudget() Budget {
+	return Budget{Outstanding: 4000, Bytes: 64 << 20, Workers: 200, Lookups: 64}
+}
+
+// Default is a configuration for one machine.
+func Default() Config {
+	return Config{
+		GRPC:      rpc.ServerConfig{Listen: "127.0.0.1:7430"},
+		LaneTable: lane.Default(),
+		Group:     "kurir.dispatcher.%s",
+		DNS:       dns.Default(),
+		Sites:     site.Default(),
+		SMTP:      session.Default(),
+		DKIM:      dkim.Config{Generate: true},
+		Sandbox:   sandbox.Default(),
+		Drain:     20 * time.Second,
+	}
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	faults := []error{
+		c.GRPC.Validate(), c.LaneTable.Validate(), c.DNS.Validate(), c.Sites.Validate(),
+		c.SMTP.Validate(), c.DKIM.Validate(), c.Sandbox.Validate(),
+	}
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	for _, name := range c.Lanes {
+		_, ok := c.LaneTable.Lookup(name)
+		check(ok, "lanes: %q is not in lane_table", name)
+	}
+	for name, b := range c.Budgets {
+		_, ok := c.LaneTable.Lookup(name)
+		check(ok, "budgets: %q is not in lane_table", name)
+		check(b.Outstanding > 0 && b.Bytes > 0 && b.Workers > 0 && b.Lookups > 0, "budgets.%s: every bound must be above 0", name)
+	}
+	_, err := route.New(c.Routes)
+	faults = append(faults, err)
+	check(c.Group != "", "group: must be given")
+	check(c.Drain > 0, "drain: must be positive")
+	return errors.Join(faults...)
+}
+
+// served are the lanes of this dispatcher, by rank.
+func (c Config) served() lane.Set {
+	if len(c.Lanes) == 0 {
+		return c.LaneTable
+	}
+	var set lane.Set
+	for _, l := range c.LaneTable {
+		for _, name := range c.Lanes {
+			if l.Name == name {
+				set = append(set, l)
+			}
+		}
+	}
+	return set
+}
+
+func (c Config) budget(name string) Budget {
+	if b, ok := c.Budgets[name]; ok {
+		return b
+	}
+	return DefaultBudget()
+}

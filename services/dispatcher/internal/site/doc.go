@@ -1,0 +1,3 @@
+// Package site shares a destination's connections among the mail that waits
+// for it.
+package site
