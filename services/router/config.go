@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"kurir.dev/kit/conf"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/services/router/internal/waiting"
@@ -37,7 +36,7 @@ type Config struct {
 // Store is the database.
 type Store struct {
 	// URL is "sqlite:/path/router.db" or "postgres://...".
-	URL conf.Secret `yaml:"url"`
+	URL string `yaml:"url"`
 }
 
 // Admission bounds what is taken into custody.

@@ -75,7 +75,7 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	if deps.Ready == nil {
 		deps.Ready = app.NewReady()
 	}
-	db, err := store.Open(ctx, cfg.Store.URL.Reveal())
+	db, err := store.Open(ctx, cfg.Store.URL)
 	if err != nil {
 		return nil, err
 	}

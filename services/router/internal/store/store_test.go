@@ -1,0 +1,47 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+
+	"kurir.dev/kit/dbtest"
+	"kurir.dev/services/router/internal/store"
+	"kurir.dev/services/router/internal/store/storetest"
+)
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, sqlite)
+}
+
+func TestStorePostgres(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) storetest.Store {
+		t.Helper()
+		return open(t, dbtest.Postgres(t))
+	})
+}
+
+func sqlite(t *testing.T) storetest.Store {
+	t.Helper()
+	return open(t, dbtest.SQLite(t))
+}
+
+// open gives a running store that stops with the test.
+func open(t testing.TB, url string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatalf("Open() = %v", err)
+	}
+	part := s.Part()
+	if err := part.Start(t.Context()); err != nil {
+		t.Fatalf("Start() = %v", err)
+	}
+	t.Cleanup(func() {
+		if err := part.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("Stop() = %v", err)
+		}
+	})
+	return s
+}
