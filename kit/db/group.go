@@ -21,15 +21,16 @@ var ErrStopped = errors.New("group commit has stopped")
 // One commit runs at a time, in the order of arrival. Callers wait, so the
 // group holds no more than they bring.
 type Group[T, R any] struct {
-	max    int
+	limit  int
 	commit func(ctx context.Context, batch []T) ([]R, error)
 	calls  chan *call[T, R]
 
-	mu      sync.RWMutex // held for reading while a call is being handed in
-	stopped chan struct{}
-	halt    func() // closes stopped, once
-	done    chan struct{}
+	mu      sync.RWMutex  // held for reading while a call is being handed in
+	stopped chan struct{} // closed first: no call may enter any more
+	sealed  chan struct{} // closed next: none is entering
+	done    chan struct{} // closed last: the loop has ended
 	cancel  context.CancelFunc
+	halt    func() // closes stopped and sealed, once
 }
 
 type call[T, R any] struct {
@@ -43,24 +44,28 @@ type result[R any] struct {
 	err   error
 }
 
-// NewGroup makes a group whose batches hold at most max items (at least 1).
+// NewGroup makes a group whose batches hold at most limit items (at least 1).
 // commit answers one R per item, in order; its error is everyone's. What
 // befalls a single item belongs into its R. commit must honour its ctx, and a
 // panic in it is an error of its batch alone. The group runs between Start and
 // Stop of its [Group.Part].
-func NewGroup[T, R any](max int, commit func(ctx context.Context, batch []T) ([]R, error)) *Group[T, R] {
-	if max < 1 {
-		max = 1
-	}
-	stopped := make(chan struct{})
-	return &Group[T, R]{
-		max:     max,
+func NewGroup[T, R any](limit int, commit func(ctx context.Context, batch []T) ([]R, error)) *Group[T, R] {
+	limit = max(limit, 1)
+	g := &Group[T, R]{
+		limit:   limit,
 		commit:  commit,
-		calls:   make(chan *call[T, R], max),
-		stopped: stopped,
-		halt:    sync.OnceFunc(func() { close(stopped) }),
+		calls:   make(chan *call[T, R], limit),
+		stopped: make(chan struct{}),
+		sealed:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	g.halt = sync.OnceFunc(func() {
+		close(g.stopped) // lets go the callers that wait in hand
+		g.mu.Lock()      // they have left
+		defer g.mu.Unlock()
+		close(g.sealed)
+	})
+	return g
 }
 
 // Do commits item, together with whatever else is waiting, and answers its
@@ -102,21 +107,21 @@ func (g *Group[T, R]) hand(ctx context.Context, c *call[T, R]) error {
 // handed in, and returns when the last commit has ended; when its ctx ends
 // first, the ctx of the running commit is cancelled.
 func (g *Group[T, R]) Part() app.Part {
-	return app.Part{Name: "group commit", Start: g.start, Stop: g.stop}
-}
-
-func (g *Group[T, R]) start(ctx context.Context) error {
-	// The run outlives the start-up's ctx and ends by Stop.
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	g.cancel = cancel
-	go g.run(run)
-	return nil
+	return app.Part{
+		Name: "group commit",
+		Start: func(ctx context.Context) error {
+			// The run outlives the start-up's ctx and ends by Stop.
+			run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			g.cancel = cancel
+			go g.run(run) // stop waits for it
+			return nil
+		},
+		Stop: g.stop,
+	}
 }
 
 func (g *Group[T, R]) stop(ctx context.Context) error {
-	g.halt()    // lets go the callers that wait in hand ...
-	g.mu.Lock() // ... and this waits until none is left there
-	g.mu.Unlock()
+	g.halt()
 	if g.cancel == nil { // never started: nobody else will answer
 		for _, c := range g.gather(nil) {
 			c.result <- result[R]{err: ErrStopped}
@@ -142,11 +147,8 @@ func (g *Group[T, R]) run(ctx context.Context) {
 		case first := <-g.calls:
 			g.settle(ctx, g.gather(first))
 			continue
-		case <-g.stopped:
+		case <-g.sealed:
 		}
-		// No caller enters hand any more; those inside leave before the lock.
-		g.mu.Lock()
-		g.mu.Unlock()
 		for batch := g.gather(nil); len(batch) > 0; batch = g.gather(nil) {
 			g.settle(ctx, batch)
 		}
@@ -157,14 +159,14 @@ func (g *Group[T, R]) run(ctx context.Context) {
 // gather takes what waits now, after first unless that is nil, leaving out
 // calls whose caller has gone.
 func (g *Group[T, R]) gather(first *call[T, R]) []*call[T, R] {
-	batch := make([]*call[T, R], 0, min(g.max, 1+len(g.calls)))
+	batch := make([]*call[T, R], 0, min(g.limit, 1+len(g.calls)))
 	take := func(c *call[T, R]) {
 		if c != nil && c.ctx.Err() == nil {
 			batch = append(batch, c)
 		}
 	}
 	take(first)
-	for len(batch) < g.max {
+	for len(batch) < g.limit {
 		select {
 		case c := <-g.calls:
 			take(c)

@@ -99,7 +99,7 @@ func TestGroupCallersMayLeave(t *testing.T) {
 		stop := start(t, g)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		for range 10 { // one commits, four wait in the queue, five before it
+		for range 20 { // some commit, four wait in the queue, the rest before it
 			wg.Go(func() {
 				if _, err := g.Do(ctx, 3); !errors.Is(err, context.Canceled) {
 					t.Errorf("Do = %v, want canceled", err)
@@ -113,8 +113,8 @@ func TestGroupCallersMayLeave(t *testing.T) {
 		if err := stop(t.Context()); err != nil {
 			t.Errorf("Stop = %v", err)
 		}
-		if got := s.sizes(); len(got) != 1 || got[0] != 1 {
-			t.Errorf("batches of %v, want the one that ran when its callers left", got)
+		if got := s.sizes(); len(got) != 1 {
+			t.Errorf("batches of %v, want only the one that ran when its callers left", got)
 		}
 	})
 }

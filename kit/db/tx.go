@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"kurir.dev/kit/backoff"
 	"modernc.org/sqlite"
+
+	"kurir.dev/kit/backoff"
 )
 
 // maxTries bounds how often Tx runs its function.
@@ -54,12 +55,10 @@ func (d *DB) once(ctx context.Context, fn func(tx *sql.Tx) error) error {
 // again: a serialization failure or deadlock of PostgreSQL, a busy or locked
 // file of SQLite. Nothing of that transaction was kept.
 func Retryable(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "40001" || pg.Code == "40P01"
 	}
-	var lite *sqlite.Error
-	if errors.As(err, &lite) {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		const busy, locked = 5, 6
 		primary := lite.Code() & 0xff
 		return primary == busy || primary == locked
@@ -69,12 +68,10 @@ func Retryable(err error) bool {
 
 // Unique says whether err is a breach of a unique or primary key.
 func Unique(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "23505"
 	}
-	var lite *sqlite.Error
-	if errors.As(err, &lite) {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		const unique, primaryKey = 2067, 1555
 		return lite.Code() == unique || lite.Code() == primaryKey
 	}

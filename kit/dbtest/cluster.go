@@ -55,13 +55,15 @@ func start() (*server, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	initdb := exec.CommandContext(context.Background(), filepath.Join(bin, "initdb"),
+	// The cluster belongs to the process, not to the test that came first.
+	ctx := context.Background() //nolint:forbidigo // see above
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), //nolint:gosec // our own words
 		"-D", filepath.Join(dir, "data"), "-U", "kurir", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	initdb.Dir, initdb.SysProcAttr = dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(dir))
 	}
-	sh := exec.CommandContext(context.Background(), "/bin/sh", "-c", watchdog, "sh", bin, dir)
+	sh := exec.CommandContext(ctx, "/bin/sh", "-c", watchdog, "sh", bin, dir) //nolint:gosec // likewise
 	sh.Dir, sh.SysProcAttr = dir, attr
 	hold, err := sh.StdinPipe()
 	if err != nil {
@@ -71,8 +73,8 @@ func start() (*server, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	address := "postgres://kurir@/postgres?host=" + url.QueryEscape(dir)
-	if err := answer(address); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:gosec // our own directory
+	if err := answer(ctx, address); err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
 		return nil, fmt.Errorf("private cluster: %w\n%s", err, log)
 	}
 	return &server{url: address, hold: hold}, nil
@@ -115,8 +117,8 @@ func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 }
 
 // answer waits until the server takes connections.
-func answer(address string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func answer(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	pool, err := sql.Open("pgx", address)
 	if err != nil {

@@ -30,44 +30,44 @@ func Run(t *testing.T, f func(t *testing.T, url string)) {
 }
 
 // SQLite is the URL of a file that does not exist yet, removed with the test.
-func SQLite(t testing.TB) string {
-	t.Helper()
-	return "sqlite:" + filepath.Join(t.TempDir(), "store", "kurir.db")
+func SQLite(tb testing.TB) string {
+	tb.Helper()
+	return "sqlite:" + filepath.Join(tb.TempDir(), "store", "kurir.db")
 }
 
 // Postgres is the URL of an empty schema, dropped with the test.
-func Postgres(t testing.TB) string {
-	t.Helper()
+func Postgres(tb testing.TB) string {
+	tb.Helper()
 	base := os.Getenv("KURIR_TEST_PG")
 	if base == "" {
 		own, err := cluster()
 		if err != nil {
 			if os.Getenv("CI") == "true" {
-				t.Fatalf("dbtest: no PostgreSQL to test with: %v", err)
+				tb.Fatalf("dbtest: no PostgreSQL to test with: %v", err)
 			}
-			t.Skipf("no PostgreSQL to test with: set KURIR_TEST_PG or install the server (%v)", err)
+			tb.Skipf("no PostgreSQL to test with: set KURIR_TEST_PG or install the server (%v)", err)
 		}
 		base = own.url
 	}
 	u, err := url.Parse(base)
 	if err != nil {
-		t.Fatal("dbtest: KURIR_TEST_PG is not a URL") // it may hold a password
+		tb.Fatal("dbtest: KURIR_TEST_PG is not a URL") // it may hold a password
 	}
 	schema := "kurir_test_" + random()
 	admin, err := sql.Open("pgx", base)
 	if err != nil {
-		t.Fatalf("dbtest: %v", err)
+		tb.Fatalf("dbtest: %v", err)
 	}
-	t.Cleanup(func() {
-		// t.Context has ended by now.
+	tb.Cleanup(func() {
+		// tb.Context has ended by now.
 		if _, err := admin.Exec("DROP SCHEMA " + schema + " CASCADE"); err != nil { //nolint:noctx // see above
-			t.Errorf("dbtest: dropping schema: %v", err)
+			tb.Errorf("dbtest: dropping schema: %v", err)
 		}
 		_ = admin.Close()
 	})
 	admin.SetMaxOpenConns(1)
-	if _, err := admin.ExecContext(t.Context(), "CREATE SCHEMA "+schema); err != nil {
-		t.Fatalf("dbtest: creating schema: %v", err)
+	if _, err := admin.ExecContext(tb.Context(), "CREATE SCHEMA "+schema); err != nil {
+		tb.Fatalf("dbtest: creating schema: %v", err)
 	}
 	q := u.Query()
 	q.Set("search_path", schema)

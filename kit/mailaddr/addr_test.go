@@ -180,8 +180,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		a, err := mailaddr.Parse(in)
 		if err != nil {
-			var refused *mailaddr.ParseError
-			if !errors.As(err, &refused) {
+			if _, ok := errors.AsType[*mailaddr.ParseError](err); !ok {
 				t.Fatalf("Parse(%q) = %T, want *ParseError", in, err)
 			}
 			return

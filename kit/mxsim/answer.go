@@ -65,14 +65,15 @@ func (d *DNS) answer(m *dns.Msg, name string, qtype uint16, r *dns.Msg) bool {
 		m.AuthenticatedData = signed && wantsAD
 		alias, found := "", false
 		for _, rr := range e.rrs {
-			if t := rr.Header().Rrtype; t == qtype || t == dns.TypeCNAME {
-				rr = dns.Copy(rr)
-				rr.Header().Name = name // a wildcard's records answer under the name asked
-				m.Answer = append(m.Answer, rr)
-				found = true
-				if c, ok := rr.(*dns.CNAME); ok && qtype != dns.TypeCNAME {
-					alias = dns.CanonicalName(c.Target)
-				}
+			if t := rr.Header().Rrtype; t != qtype && t != dns.TypeCNAME {
+				continue
+			}
+			rr = dns.Copy(rr)
+			rr.Header().Name = name // a wildcard's records answer under the name asked
+			m.Answer = append(m.Answer, rr)
+			found = true
+			if c, ok := rr.(*dns.CNAME); ok && qtype != dns.TypeCNAME {
+				alias = dns.CanonicalName(c.Target)
 			}
 		}
 		if alias == "" {

@@ -126,7 +126,7 @@ func (d *DNS) MX(domain string, hosts ...string) {
 // MXAt gives domain hosts as MX at one preference, equals among themselves.
 func (d *DNS) MXAt(domain string, preference int, hosts ...string) {
 	for _, host := range hosts {
-		d.add(&dns.MX{Hdr: d.header(domain, dns.TypeMX), Preference: uint16(preference), Mx: dns.CanonicalName(host)}) //nolint:gosec // a preference is small
+		d.add(&dns.MX{Hdr: d.header(domain, dns.TypeMX), Preference: uint16(preference), Mx: dns.CanonicalName(host)})
 	}
 }
 
@@ -190,7 +190,7 @@ func (d *DNS) Remove(name string) {
 func (d *DNS) SetTTL(ttl time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.ttl = uint32(ttl / time.Second) //nolint:gosec // a TTL is small
+	d.ttl = uint32(ttl / time.Second)
 }
 
 // TTL is what SetTTL set, in seconds.

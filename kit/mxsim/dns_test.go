@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"kurir.dev/kit/mxsim"
 )
 

@@ -141,7 +141,8 @@ func Greylist(n int) Script {
 		mu.Lock()
 		defer mu.Unlock()
 		pair := [2]string{e.From, e.Arg}
-		if seen[pair]++; seen[pair] > n {
+		seen[pair]++
+		if seen[pair] > n {
 			return Reply{}
 		}
 		return Reply{Code: 450, Text: "4.7.1 greylisted, try again later"}

@@ -159,7 +159,7 @@ func readClaims(b []byte) (Claims, bool) {
 		if size <= 0 || n > uint64(len(rest)-size) {
 			return Claims{}, false
 		}
-		end := size + int(n) //nolint:gosec // n is at most len(rest)
+		end := size + int(n) // n is at most len(rest)
 		fields[i], rest = string(rest[size:end]), rest[end:]
 	}
 	if len(rest) != 0 {

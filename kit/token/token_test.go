@@ -20,15 +20,15 @@ func key(id uint8) token.Key {
 	return token.Key{ID: id, Secret: bytes.Repeat([]byte{id}, 32)}
 }
 
-func ring(t testing.TB, ids ...uint8) *token.Ring {
-	t.Helper()
+func ring(tb testing.TB, ids ...uint8) *token.Ring {
+	tb.Helper()
 	var keys []token.Key
 	for _, id := range ids {
 		keys = append(keys, key(id))
 	}
 	r, err := token.NewRing(keys...)
 	if err != nil {
-		t.Fatalf("NewRing(%v): %v", ids, err)
+		tb.Fatalf("NewRing(%v): %v", ids, err)
 	}
 	return r
 }
