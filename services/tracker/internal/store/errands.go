@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"kurir.dev/kit/broker"
 )
 
 // ErrandKind says what the router is to be asked for.
@@ -35,9 +37,13 @@ func errandRow(kind ErrandKind, tenant, subject, entryID string, due, now time.T
 	return []any{string(kind), tenant, subject, entryID, 0, nanos(due), nanos(now)}
 }
 
-// AddErrand writes an errand, due at due, and returns it with its id.
-func (s *Store) AddErrand(ctx context.Context, e Errand, due time.Time) (Errand, error) {
+// AddErrand writes an errand, due at due, together with messages for the
+// outbox, and returns it with its id.
+func (s *Store) AddErrand(ctx context.Context, e Errand, due time.Time, messages ...broker.Message) (Errand, error) {
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
+		if err := s.post(ctx, tx, messages); err != nil {
+			return err
+		}
 		return s.bulk(ctx, tx, insertErrand, ` RETURNING id`,
 			[][]any{errandRow(e.Kind, e.Tenant, e.Subject, e.EntryID, due, e.Since)},
 			func(rows *sql.Rows) error { return rows.Scan(&e.ID) })
