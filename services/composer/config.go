@@ -126,6 +126,11 @@ func (c Config) Validate() error {
 	if err := c.Lanes.Validate(); err != nil {
 		faults = append(faults, err)
 	}
+	for _, name := range []string{lane.OTP, lane.Billing, lane.Reminder, lane.Bulk} {
+		if _, ok := c.Lanes.Lookup(name); !ok {
+			fail("lanes: %s is missing, a kind of mail belongs to it", name)
+		}
+	}
 	if len(c.Tenants) == 0 {
 		fail("tenants: there is none")
 	}

@@ -1,0 +1,240 @@
+package submission
+
+import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"kurir.dev/kit/fault"
+	"kurir.dev/kit/lane"
+	"kurir.dev/kit/mailaddr"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
+	"kurir.dev/services/composer/internal/civil"
+	"kurir.dev/services/composer/internal/mime"
+	"kurir.dev/services/composer/internal/money"
+)
+
+// furthest is how far ahead a mail can be scheduled.
+const furthest = 90 * 24 * time.Hour
+
+// draft is a checked request: all but the id, and what follows from it.
+type draft struct {
+	req     *Request
+	tenant  *tenant
+	to      mime.Address
+	from    mime.Address
+	replyTo mime.Address
+	content *content
+	sendAt  time.Time
+	expires time.Duration
+}
+
+// check checks a request in full.
+func (c *Composer) check(req *Request) (*draft, error) {
+	t, err := c.tenant(req.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{req: req, tenant: t}
+	if d.to, err = recipient(req.To); err != nil {
+		return nil, err
+	}
+	if d.from, err = t.sender(req.Options.From); err != nil {
+		return nil, err
+	}
+	if req.Options.ReplyTo != nil {
+		if d.replyTo, err = mailbox("options.reply_to", req.Options.ReplyTo, faultv1.Reason_REASON_INVALID_FIELD); err != nil {
+			return nil, err
+		}
+	}
+	if d.content, err = req.Item.content(c, t, &req.Options); err != nil {
+		return nil, err
+	}
+	if err := c.checkLane(d); err != nil {
+		return nil, err
+	}
+	return d, c.checkTimes(d)
+}
+
+// recipient checks the To address.
+func recipient(to *Address) (mime.Address, error) {
+	if to == nil {
+		return mime.Address{}, fault.Invalidf(faultv1.Reason_REASON_INVALID_RECIPIENT, "to.email", "is missing")
+	}
+	return mailbox("to", to, faultv1.Reason_REASON_INVALID_RECIPIENT)
+}
+
+// mailbox checks an address and its name; a malformed one has the reason.
+func mailbox(field string, a *Address, reason faultv1.Reason) (mime.Address, error) {
+	if err := oneLine(field+".email", a.Email, field+".display_name", a.Name); err != nil {
+		return mime.Address{}, err
+	}
+	addr, err := mailaddr.Parse(a.Email)
+	if err != nil {
+		return mime.Address{}, fault.Invalidf(reason, field+".email", "%s", strings.TrimPrefix(err.Error(), "address "))
+	}
+	return mime.Address{Name: a.Name, Mailbox: addr}, nil
+}
+
+// sender returns the From address: the tenant's own, or one in a domain that
+// the tenant may use.
+func (t *tenant) sender(from *Address) (mime.Address, error) {
+	if from == nil {
+		return mime.Address{Name: t.FromName, Mailbox: t.From}, nil
+	}
+	a, err := mailbox("options.from", from, faultv1.Reason_REASON_INVALID_FIELD)
+	if err != nil {
+		return mime.Address{}, err
+	}
+	if domain := a.Mailbox.Domain(); domain != t.From.Domain() && !slices.Contains(t.Domains, domain) {
+		e := fault.Newf(fault.Denied, faultv1.Reason_REASON_SENDER_NOT_ALLOWED, "options.from.email: the tenant may not send as this domain")
+		return mime.Address{}, e.WithField("options.from.email", "its domain is not one the tenant may use")
+	}
+	return a, nil
+}
+
+// oneLine checks texts that can come to stand in a header: pairs of field and
+// value.
+func oneLine(pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if mime.Unsafe(pairs[i+1]) {
+			return fault.Invalidf(faultv1.Reason_REASON_HEADER_INJECTION, pairs[i], "holds CR, LF or NUL")
+		}
+	}
+	return nil
+}
+
+// filled checks texts that must not be empty: pairs of field and value.
+func filled(pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if strings.TrimSpace(pairs[i+1]) == "" {
+			return invalid(pairs[i], "is empty")
+		}
+	}
+	return nil
+}
+
+// invalid is a fault of the reason INVALID_FIELD.
+func invalid(field, text string) error {
+	return fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, field, "%s", text)
+}
+
+// checkLane lets a tenant lower the lane of a mail, not raise it.
+func (c *Composer) checkLane(d *draft) error {
+	asked, own := d.req.Options.Lane, d.content.kind.Lane()
+	switch {
+	case asked == "" || c.cfg.Lanes.Allowed(own, asked):
+		return nil
+	case !slices.Contains(c.cfg.Lanes.Names(), asked):
+		return fault.Invalidf(faultv1.Reason_REASON_LANE_UNKNOWN, "options.lane", "is none of %s", strings.Join(c.cfg.Lanes.Names(), ", "))
+	}
+	return fault.Invalidf(faultv1.Reason_REASON_LANE_UNKNOWN, "options.lane", "is above the lane of this kind of mail, %s", own)
+}
+
+// checkTimes checks when the mail is to leave and to expire. The bounds are
+// those of the kind's own lane also when a lower one is asked for: a code that
+// travels with the bulk is no longer of use for it.
+func (c *Composer) checkTimes(d *draft) error {
+	now := c.cfg.Now()
+	if at := d.req.Options.SendAt; at.After(now) {
+		if at.After(now.Add(furthest)) {
+			return invalid("options.send_at", "is more than 90 days ahead")
+		}
+		d.sendAt = at
+	}
+	if asked := d.req.Options.ExpiresIn; asked != nil {
+		own, _ := c.cfg.Lanes.Lookup(d.content.kind.Lane())
+		if _, ok := own.ClampExpiry(*asked); !ok || *asked <= 0 {
+			return outOfRange(own)
+		}
+		d.expires = *asked
+	}
+	return nil
+}
+
+// outOfRange is an expiry that a lane does not allow.
+func outOfRange(l lane.Lane) error {
+	return fault.Invalidf(faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE, "options.expires_in",
+		"is not within %s and %s", l.MinExpiry, l.MaxExpiry)
+}
+
+// checkCode holds to the proto's pattern: 4 to 32 letters and digits, with '-'
+// and spaces between them.
+func checkCode(code string) error {
+	inner := func(r rune) bool {
+		return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+	}
+	if len(code) < 4 || len(code) > 32 || !inner(rune(code[0])) || !inner(rune(code[len(code)-1])) ||
+		strings.ContainsFunc(code, func(r rune) bool { return !inner(r) && r != '-' && r != ' ' }) {
+		return invalid("code", "is not 4 to 32 letters and digits, with '-' and spaces between them")
+	}
+	return nil
+}
+
+// checkIP checks an IP address; empty is allowed.
+func checkIP(ip string) error {
+	if ip == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(ip); err != nil {
+		return invalid("client_ip", "is no IP address")
+	}
+	return nil
+}
+
+// checkPayURL checks an address people are sent to with their money: https, or
+// http on this machine, and nothing that can mislead.
+func checkPayURL(field, s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return invalid(field, "is no absolute address")
+	case u.User != nil:
+		return invalid(field, "holds a user name")
+	case len(s) > 2000:
+		return invalid(field, "is longer than 2000")
+	case u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()):
+		return nil
+	}
+	return invalid(field, "is not https")
+}
+
+// loopback reports whether a host is this machine.
+func loopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true // RFC 6761 §6.3
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// checkDay checks a day; zero is allowed unless it is required.
+func checkDay(field string, d civil.Date, required bool) error {
+	if d.Zero() && !required || d.Valid() {
+		return nil
+	}
+	return invalid(field, "is no day of the calendar")
+}
+
+// checkAmount checks an amount by itself and against the currency of the
+// total, "" for the total itself.
+func checkAmount(field string, a money.Amount, currency string, negative bool) error {
+	bad := func(part, text string) error {
+		return fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, field+part, "%s", text)
+	}
+	switch {
+	case !money.Known(a.Currency):
+		return fault.Invalidf(faultv1.Reason_REASON_CURRENCY_UNKNOWN, field+".currency_code", "is no known ISO 4217 code")
+	case currency != "" && a.Currency != currency:
+		return bad(".currency_code", "is not the currency of the total")
+	case a.Mixed():
+		return bad("", "its units and nanos are of opposite signs")
+	case a.Negative() && !negative:
+		return bad("", "is negative")
+	case !a.Fits():
+		return bad(".nanos", "has more decimals than the currency")
+	}
+	return nil
+}

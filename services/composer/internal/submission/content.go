@@ -1,0 +1,299 @@
+package submission
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/k3a/html2text"
+
+	"kurir.dev/kit/fault"
+	"kurir.dev/kit/lane"
+	"kurir.dev/kit/mailaddr"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
+	"kurir.dev/services/composer/internal/civil"
+	"kurir.dev/services/composer/internal/kind"
+	"kurir.dev/services/composer/internal/money"
+	"kurir.dev/services/composer/internal/template"
+)
+
+// content is what to render: a template with its values, or own words.
+type content struct {
+	kind     kind.Kind
+	template *template.Template // nil for own words
+	values   template.Values
+	own      Content
+	locale   string
+	expires  time.Duration // zero unless the words speak of it
+
+	invoiceID, step string
+	amount          money.Amount
+	dueOn           civil.Date
+}
+
+// choose finds the template, of the given input, and its locale.
+func choose(t *tenant, o *Options, builtin string, in template.Input) (*content, error) {
+	name := o.Template
+	if name == "" {
+		name = builtin
+	}
+	tmpl, err := t.Templates.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	if tmpl.Input != in {
+		return nil, fault.Invalidf(faultv1.Reason_REASON_TEMPLATE_UNKNOWN, "options.template", "is not made for this call: its input is %s", tmpl.Input)
+	}
+	locale, err := chooseLocale(t, tmpl, o.Locale)
+	if err != nil {
+		return nil, err
+	}
+	return &content{kind: tmpl.Kind, template: tmpl, locale: locale}, nil
+}
+
+// content of an OTP. Its words name the time it expires, so the time is fixed
+// here and not left to the router.
+func (otp *OTP) content(c *Composer, t *tenant, o *Options) (*content, error) {
+	if err := oneLine("code", otp.Code, "product_name", otp.ProductName, "origin", otp.Origin, "purpose", otp.Purpose); err != nil {
+		return nil, err
+	}
+	if err := filled("product_name", otp.ProductName); err != nil {
+		return nil, err
+	}
+	if err := checkCode(otp.Code); err != nil {
+		return nil, err
+	}
+	if err := checkIP(otp.ClientIP); err != nil {
+		return nil, err
+	}
+	origin := ""
+	if otp.Origin != "" {
+		var err error
+		if origin, err = mailaddr.ParseDomain(otp.Origin); err != nil {
+			return nil, invalid("origin", "is no host name")
+		}
+	}
+	out, err := choose(t, o, "otp", template.OTP)
+	if err != nil {
+		return nil, err
+	}
+	own, _ := c.cfg.Lanes.Lookup(lane.OTP)
+	out.expires = own.Expiry
+	if o.ExpiresIn != nil {
+		out.expires = *o.ExpiresIn
+	}
+	out.values, err = out.template.Fill(template.Values{
+		"code": otp.Code, "product_name": otp.ProductName, "purpose": otp.Purpose, "expires_in": out.expires,
+		"origin": origin, "autofill": strings.ReplaceAll(otp.Code, " ", ""),
+	})
+	return out, err
+}
+
+// content of a bill.
+func (b *Bill) content(_ *Composer, t *tenant, o *Options) (*content, error) {
+	subtotal, err := b.check()
+	if err != nil {
+		return nil, err
+	}
+	out, err := choose(t, o, "bill", template.Bill)
+	if err != nil {
+		return nil, err
+	}
+	return b.fill(out, b.values(subtotal))
+}
+
+// content of a reminder.
+func (r *Reminder) content(_ *Composer, t *tenant, o *Options) (*content, error) {
+	subtotal, err := r.Bill.check()
+	if err != nil {
+		return nil, err
+	}
+	if err := oneLine("step", r.Step); err != nil {
+		return nil, err
+	}
+	if err := filled("step", r.Step); err != nil {
+		return nil, err
+	}
+	out, err := choose(t, o, "reminder", template.Reminder)
+	if err != nil {
+		return nil, err
+	}
+	values := r.Bill.values(subtotal)
+	stage, days := "due", int64(r.DaysUntilDue)
+	switch {
+	case days > 0:
+		stage = "upcoming"
+	case days < 0:
+		stage, days = "overdue", -days
+	}
+	values["stage"], values["days"], values["step"] = stage, days, r.Step
+	out.step = r.Step
+	return r.Bill.fill(out, values)
+}
+
+// check checks a bill and returns what its items sum up to when tax comes on
+// top of them, else the zero amount.
+func (b *Bill) check() (money.Amount, error) {
+	none := money.Amount{}
+	if err := oneLine("bill.invoice_id", b.InvoiceID, "bill.number", b.Number, "bill.biller_name", b.BillerName,
+		"bill.customer_name", b.CustomerName, "bill.period", b.Period, "bill.pay_url", b.PayURL); err != nil {
+		return none, err
+	}
+	if err := filled("bill.invoice_id", b.InvoiceID, "bill.biller_name", b.BillerName, "bill.customer_name", b.CustomerName); err != nil {
+		return none, err
+	}
+	if err := checkDay("bill.issued_on", b.IssuedOn, false); err != nil {
+		return none, err
+	}
+	if err := checkDay("bill.due_on", b.DueOn, true); err != nil {
+		return none, err
+	}
+	if err := checkPayURL("bill.pay_url", b.PayURL); err != nil {
+		return none, err
+	}
+	if err := checkAmount("bill.total", b.Total, "", false); err != nil {
+		return none, err
+	}
+	if b.Tax != none {
+		if err := checkAmount("bill.tax", b.Tax, b.Total.Currency, false); err != nil {
+			return none, err
+		}
+	}
+	return b.sum()
+}
+
+// sum checks the items and what they add up to.
+func (b *Bill) sum() (money.Amount, error) {
+	none := money.Amount{}
+	if len(b.Items) == 0 {
+		return none, nil
+	}
+	sum := money.Amount{Currency: b.Total.Currency}
+	for i, item := range b.Items {
+		field := fmt.Sprintf("bill.line_items[%d]", i)
+		if err := noNUL(field+".description", item.Description); err != nil {
+			return none, err
+		}
+		if item.Quantity < 0 {
+			return none, invalid(field+".quantity", "is negative")
+		}
+		if item.UnitPrice != none {
+			if err := checkAmount(field+".unit_price", item.UnitPrice, b.Total.Currency, true); err != nil {
+				return none, err
+			}
+		}
+		if err := checkAmount(field+".amount", item.Amount, b.Total.Currency, true); err != nil {
+			return none, err
+		}
+		var ok bool
+		if sum, ok = sum.Add(item.Amount); !ok {
+			return none, fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, "bill.line_items", "their sum is out of range")
+		}
+	}
+	if sum == b.Total {
+		return none, nil // tax, if any, is in the prices
+	}
+	if b.Tax != none {
+		if taxed, ok := sum.Add(b.Tax); ok && taxed == b.Total {
+			return sum, nil
+		}
+	}
+	return none, fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, "bill.total", "is neither the sum of the line items nor that sum and the tax")
+}
+
+// values are the template's view of a bill.
+func (b *Bill) values(subtotal money.Amount) template.Values {
+	number := b.Number
+	if number == "" {
+		number = b.InvoiceID
+	}
+	rows := make([]template.Row, len(b.Items))
+	for i, item := range b.Items {
+		rows[i] = template.Row(item)
+	}
+	return template.Values{
+		"biller_name": b.BillerName, "customer_name": b.CustomerName, "number": number, "invoice_id": b.InvoiceID,
+		"period": b.Period, "issued_on": b.IssuedOn, "due_on": b.DueOn, "items": rows, "tax": b.Tax,
+		"subtotal": subtotal, "total": b.Total, "pay_url": b.PayURL,
+	}
+}
+
+// fill completes the content of a mail about the bill.
+func (b *Bill) fill(out *content, values template.Values) (*content, error) {
+	var err error
+	out.invoiceID, out.amount, out.dueOn = b.InvoiceID, b.Total, b.DueOn
+	out.values, err = out.template.Fill(values)
+	return out, err
+}
+
+// content of any other mail.
+func (g *Generic) content(c *Composer, t *tenant, o *Options) (*content, error) {
+	if o.Template == "" {
+		return g.own(c, t, o)
+	}
+	if g.Content != nil {
+		return nil, invalid("content", "is given beside a template")
+	}
+	out, err := choose(t, o, "", template.Variables)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range g.Variables {
+		if err := noNUL("variables["+name+"]", value); err != nil {
+			return nil, err
+		}
+	}
+	out.values, err = out.template.Bind(g.Variables)
+	return out, err
+}
+
+// own is a mail in the caller's own words.
+func (g *Generic) own(c *Composer, t *tenant, o *Options) (*content, error) {
+	if g.Content == nil {
+		return nil, invalid("content", "is missing, and options.template names no template")
+	}
+	if len(g.Variables) > 0 {
+		return nil, fault.Invalidf(faultv1.Reason_REASON_TEMPLATE_VARIABLES, "variables", "are given without a template")
+	}
+	own := *g.Content
+	if err := oneLine("content.subject", own.Subject); err != nil {
+		return nil, err
+	}
+	if err := filled("content.subject", own.Subject, "content.text", own.Text+own.HTML); err != nil {
+		return nil, err
+	}
+	if err := noNUL("content.text", own.Text); err != nil {
+		return nil, err
+	}
+	if err := noNUL("content.html", own.HTML); err != nil {
+		return nil, err
+	}
+	if len(own.Text)+len(own.HTML) > c.cfg.MaxBytes {
+		return nil, tooLarge(c.cfg.MaxBytes)
+	}
+	locale := o.Locale
+	if locale == "" {
+		locale = t.Locale
+	}
+	locale, err := template.ParseLocale(locale)
+	if err != nil {
+		return nil, err
+	}
+	if own.Text == "" {
+		own.Text = html2text.HTML2TextWithOptions(own.HTML, html2text.WithUnixLineBreaks())
+	}
+	return &content{kind: kind.Generic, own: own, locale: locale}, nil
+}
+
+// noNUL checks a text of any number of lines.
+func noNUL(field, s string) error {
+	if strings.ContainsRune(s, 0) {
+		return invalid(field, "holds NUL")
+	}
+	return nil
+}
+
+// tooLarge is a mail over the limit.
+func tooLarge(limit int) error {
+	return fault.Newf(fault.Invalid, faultv1.Reason_REASON_MAIL_TOO_LARGE, "the mail is larger than %d bytes", limit)
+}
