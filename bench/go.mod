@@ -13,6 +13,7 @@ require (
 )
 
 replace (
+	kurir.dev/cmd/kurir => ../cmd/kurir
 	kurir.dev/kit => ../kit
 	kurir.dev/proto => ../proto
 	kurir.dev/services/composer => ../services/composer

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
+	"kurir.dev/cmd/kurir/mesh"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/token"
 )
@@ -20,7 +20,7 @@ func (c keysCommand) Run(w io.Writer) error {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the keys' directory: %w", err)
 	}
-	keyring, tokens := filepath.Join(c.Dir, "keyring.json"), filepath.Join(c.Dir, "tokens")
+	keyring, tokens := mesh.KeyPaths(c.Dir)
 	if _, err := seal.LoadOrCreate(keyring); err != nil {
 		return err
 	}

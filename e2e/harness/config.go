@@ -1,0 +1,50 @@
+package harness
+
+import (
+	"net"
+	"slices"
+	"time"
+
+	"kurir.dev/cmd/kurir/mesh"
+	"kurir.dev/kit/lane"
+	"kurir.dev/services/dispatcher"
+)
+
+// Options are what a scenario may want of its mesh.
+type Options struct {
+	// TraceEndpoint is an OTLP/gRPC collector; empty exports nothing.
+	TraceEndpoint string
+}
+
+// config is the default mesh with doors of its own, mail by MX of the
+// scenario's DNS, and ladders that climb in milliseconds.
+func config(data, nameServer string, port int, doors map[string]string, opts Options) mesh.Config {
+	c := mesh.Default(data)
+	c.Ops = mesh.Ops{}
+	c.Telemetry.Log.Level, c.Telemetry.Log.Format = "warn", "text"
+	c.Telemetry.Traces.Endpoint, c.Telemetry.Traces.Insecure = opts.TraceEndpoint, true
+
+	c.Composer.RPC.Listen, c.Router.GRPC.Listen = doors["composer"], doors["router"]
+	c.Dispatcher.GRPC.Listen, c.Tracker.GRPC.Listen = doors["dispatcher"], doors["tracker"]
+	c.Tracker.HTTP.Listen = doors["tracker-http"]
+	c.Composer.PublicURL = "http://" + doors["tracker-http"]
+	c.Tracker.Hits.TooFast = 0
+
+	lanes := lane.Default()
+	for i := range lanes {
+		lanes[i].Ladder = []time.Duration{200 * time.Millisecond, 500 * time.Millisecond, time.Second}
+		lanes[i].MinExpiry = min(lanes[i].MinExpiry, time.Second)
+	}
+	c.Composer.Lanes, c.Router.Lanes, c.Dispatcher.LaneTable = lanes, slices.Clone(lanes), slices.Clone(lanes)
+
+	c.Dispatcher.Routes = []dispatcher.Route{{Type: dispatcher.RouteMX}}
+	c.Dispatcher.DNS.Servers = []string{nameServer}
+	c.Dispatcher.DNS.Timeout = time.Second
+	c.Dispatcher.DNS.MaxTTL = time.Second
+	c.Dispatcher.SMTP.Port = port
+	c.Dispatcher.SMTP.AllowLoopback = true
+	c.Dispatcher.SMTP.EHLO = "kurir.example"
+	c.Dispatcher.Sandbox.SMTPListen = net.JoinHostPort("127.0.0.1", "0")
+	c.Dispatcher.Sandbox.PageListen = ""
+	return c
+}

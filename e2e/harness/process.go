@@ -1,0 +1,147 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binaries builds every program of the mesh once per test process.
+type binaries struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+var built binaries
+
+// programs are the packages of the programs, by file name.
+var programs = map[string]string{
+	"kurir":       "kurir.dev/cmd/kurir",
+	"composerd":   "kurir.dev/services/composer/cmd/composerd",
+	"routerd":     "kurir.dev/services/router/cmd/routerd",
+	"dispatcherd": "kurir.dev/services/dispatcher/cmd/dispatcherd",
+	"trackerd":    "kurir.dev/services/tracker/cmd/trackerd",
+}
+
+// path returns the file of a program, building all of them first.
+func (b *binaries) path(t *testing.T, name string) string {
+	t.Helper()
+	b.once.Do(func() {
+		b.dir, b.err = os.MkdirTemp("", "kurir-e2e-")
+		for file, pkg := range programs {
+			if b.err != nil {
+				return
+			}
+			out, err := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(b.dir, file), pkg).CombinedOutput()
+			if err != nil {
+				b.err = fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+			}
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return filepath.Join(b.dir, name)
+}
+
+// Cleanup removes what was built; TestMain calls it at the end.
+func Cleanup() {
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+}
+
+// process is one running program with its output kept.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	out  *output
+	done chan struct{}
+	err  error // of Wait, once done is closed
+}
+
+// output keeps what a program prints; safe for concurrent use.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write keeps p.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+// String is all that was printed.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// spawn starts a program. It is killed at the end of the test if it still runs.
+func spawn(t *testing.T, name string, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{name: name, out: &output{}, done: make(chan struct{})}
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), built.path(t, name), args...)
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p
+}
+
+// terminate asks the program to stop and waits until it has.
+func (p *process) terminate(ctx context.Context) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return fmt.Errorf("%s did not stop: %w", p.name, context.Cause(ctx))
+	}
+}
+
+// kill ends the program at once, as kill -9 does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Eventually calls check every few milliseconds until it returns nil; the test
+// fails with its last error when that does not happen within a minute.
+func Eventually(t *testing.T, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("still not so: %v", err)
+		}
+	}
+}

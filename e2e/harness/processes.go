@@ -1,0 +1,171 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"kurir.dev/cmd/kurir/mesh"
+	"kurir.dev/kit/seal"
+	"kurir.dev/kit/token"
+)
+
+// fleet is a mesh of five processes: the four services, as their own programs,
+// and the embedded broker.
+type fleet struct {
+	t       *testing.T
+	dir     string
+	members map[string]*member
+}
+
+// member is one process of the fleet and how to start it again.
+type member struct {
+	program string
+	args    []string
+	env     []string
+	ready   string // URL that answers 200 when it can do its work
+	proc    *process
+}
+
+// order is the order in which the fleet starts; it stops in reverse.
+var order = []string{"broker", "tracker", "router", "dispatcher", "composer"}
+
+// asProcesses runs the fleet until the end of the test.
+func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string) *fleet {
+	t.Helper()
+	keyring, tokens := mesh.KeyPaths(cfg.Data)
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seal.LoadOrCreate(keyring); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.LoadOrCreate(tokens); err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, dir: cfg.Data, members: map[string]*member{}}
+	socket := filepath.Join(cfg.Data, "kafka", "kafka.sock")
+	f.members["broker"] = &member{program: "kurir", args: []string{"broker", "--data", cfg.Data, "--ops", doors["broker-ops"]},
+		ready: "http://" + doors["broker-ops"] + "/readyz"}
+	shared := map[string]any{
+		"telemetry": cfg.Telemetry,
+		"broker":    map[string]any{"addrs": []string{"unix:" + socket}},
+		"keyring":   keyring,
+		"tokens":    tokens,
+	}
+	peer := func(name string) map[string]any { return map[string]any{"target": doors[name]} }
+	f.service("tracker", cfg.Tracker, shared, doors, map[string]any{"router": peer("router")}, "telemetry", "broker", "keyring", "tokens")
+	f.service("router", cfg.Router, shared, doors, nil, "telemetry", "broker", "keyring")
+	f.service("dispatcher", cfg.Dispatcher, shared, doors, nil, "telemetry", "broker", "keyring")
+	f.service("composer", cfg.Composer, shared, doors, map[string]any{"router": peer("router")}, "telemetry", "tokens")
+
+	t.Cleanup(f.end)
+	for _, name := range order {
+		f.start(name)
+	}
+	for _, name := range order {
+		f.wait(name)
+	}
+	return f
+}
+
+// service writes the configuration of a service from its own struct, the
+// shared keys named, and its peers.
+func (f *fleet) service(name string, own any, shared map[string]any, doors map[string]string, peers map[string]any, keys ...string) {
+	f.t.Helper()
+	whole := map[string]any{}
+	text, err := yaml.Marshal(own)
+	if err == nil {
+		err = yaml.Unmarshal(text, &whole)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, key := range keys {
+		whole[key] = shared[key]
+	}
+	for key, value := range peers {
+		whole[key] = value
+	}
+	whole["ops"] = doors[name+"-ops"]
+	text, err = yaml.Marshal(whole)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	path := filepath.Join(f.dir, name+".yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	f.members[name] = &member{
+		program: name + "d", args: []string{"-config", path}, ready: "http://" + doors[name+"-ops"] + "/readyz",
+	}
+}
+
+func (f *fleet) start(name string) {
+	m := f.members[name]
+	m.proc = spawn(f.t, m.program, m.env, m.args...)
+}
+
+// wait returns once the process says that it is ready.
+func (f *fleet) wait(name string) {
+	f.t.Helper()
+	m := f.members[name]
+	Eventually(f.t, func() error {
+		select {
+		case <-m.proc.done:
+			f.t.Fatalf("%s ended: %v\n%s", name, m.proc.err, m.proc.out)
+		default:
+		}
+		res, err := http.Get(m.ready)
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", name, err, m.proc.out)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s is not ready: %s\n%s", name, res.Status, m.proc.out)
+		}
+		return nil
+	})
+}
+
+func (f *fleet) restart(ctx context.Context, service string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := f.members[service].proc.terminate(ctx); err != nil {
+		return fmt.Errorf("%w\n%s", err, f.members[service].proc.out)
+	}
+	f.start(service)
+	f.wait(service)
+	return nil
+}
+
+// end stops the fleet in good order; a process that does not stop fails the
+// test. Of a failed test every process's output is shown.
+func (f *fleet) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	var faults []error
+	for i := len(order) - 1; i >= 0; i-- {
+		m := f.members[order[i]]
+		if m.proc == nil {
+			continue
+		}
+		if err := m.proc.terminate(ctx); err != nil {
+			faults = append(faults, fmt.Errorf("stopping %s: %w", order[i], err))
+			m.proc.kill()
+		}
+		if f.t.Failed() {
+			f.t.Logf("%s printed:\n%s", order[i], m.proc.out)
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		f.t.Error(err)
+	}
+}
