@@ -56,7 +56,7 @@ func start() (*server, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	// The cluster belongs to the process, not to the test that came first.
-	ctx := context.Background() //nolint:forbidigo // see above
+	ctx := context.Background()                                      //nolint:forbidigo // see above
 	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), //nolint:gosec // our own words
 		"-D", filepath.Join(dir, "data"), "-U", "kurir", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	initdb.Dir, initdb.SysProcAttr = dir, attr
