@@ -4,7 +4,8 @@
 //
 // Opening a store:
 //
-//  1. A SQLite file's directory is created if missing and proven writable.
+//  1. A SQLite file's directory is created if missing and proven writable;
+//     the file is readable by its owner alone.
 //  2. The writer is set to lose nothing it has committed: SQLite runs with a
 //     write-ahead log and synchronous=FULL; PostgreSQL keeps its own settings.
 //  3. Migrations the store lacks are applied, each once, under a lock, all or
@@ -74,7 +75,7 @@ func openSQLite(path string) (*DB, error) {
 	if path == "" || strings.HasPrefix(path, ":memory:") {
 		return nil, errors.New("store url names no file: want sqlite:/path/file.db")
 	}
-	if err := prepareDir(path); err != nil {
+	if err := prepare(path); err != nil {
 		return nil, err
 	}
 	open := func(pragmas string, conns int) (*sql.DB, error) {

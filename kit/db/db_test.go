@@ -133,7 +133,13 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestSQLiteSettings(t *testing.T) {
 	t.Parallel()
-	d := open(t, "sqlite:"+filepath.Join(t.TempDir(), "odd name?#%20.db"))
+	path := filepath.Join(t.TempDir(), "odd name?#%20.db")
+	d := open(t, "sqlite:"+path)
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(path + suffix); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v, want mode 600", suffix, info, err)
+		}
+	}
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000"} {
 		var got string
 		if err := d.W.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {

@@ -22,9 +22,10 @@ func (e *DirError) Error() string {
 // Unwrap gives the system's error.
 func (e *DirError) Unwrap() error { return e.Err }
 
-// prepareDir makes the directory of path and proves that files can be made in
-// it, which a look at its mode does not.
-func prepareDir(path string) error {
+// prepare makes the directory of path and proves that files can be made in it,
+// which a look at its mode does not; then the file itself, for its owner's
+// eyes. What SQLite puts beside it takes the file's mode.
+func prepare(path string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return &DirError{Dir: dir, Err: err}
@@ -37,5 +38,9 @@ func prepareDir(path string) error {
 	if err := os.Remove(probe.Name()); err != nil {
 		return &DirError{Dir: dir, Err: err}
 	}
-	return nil
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening store %s: %w", path, err)
+	}
+	return file.Close()
 }
