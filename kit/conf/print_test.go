@@ -61,7 +61,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	if got := s.Reveal(); got != "hunter2" {
 		t.Errorf("Reveal() = %q, want the secret", got)
 	}
-	if got := fmt.Sprintf("%v", conf.Secret("")); got != "" {
+	if got := conf.Secret("").String(); got != "" {
 		t.Errorf("empty secret prints %q, want nothing", got)
 	}
 }

@@ -162,7 +162,7 @@ func TestOrderOfInterceptors(t *testing.T) {
 	panics := func(context.Context, any) (any, error) { panic("bug") }
 	tests := []struct {
 		name   string
-		ctx    context.Context //nolint:containedctx // a case of the table
+		ctx    context.Context
 		req    *mailv1.SendOtpRequest
 		code   codes.Code
 		reason faultv1.Reason

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 )
@@ -21,9 +22,8 @@ func Through(
 		return nil, err
 	}
 	info := &grpc.UnaryServerInfo{FullMethod: method}
-	steps := g.unary()
-	for i := len(steps) - 1; i >= 0; i-- {
-		step, next := steps[i], handle
+	for _, step := range slices.Backward(g.unary()) {
+		next := handle
 		handle = func(ctx context.Context, req any) (any, error) { return step(ctx, req, info, next) }
 	}
 	return handle(ctx, req)

@@ -174,7 +174,8 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Part serves from Start to Stop. Stop tells the world that the server is not
 // ready, refuses new calls, lets those under way end until its context does, and
-// then cuts them off.
+// then ends their contexts and waits for the handlers to obey. A server that is
+// given up before it started is released by Stop too.
 func (s *Server) Part() app.Part {
 	return app.Part{Name: s.service + " rpc", Start: s.start, Stop: s.stop, Failed: s.failed}
 }
@@ -210,6 +211,10 @@ func (s *Server) stop(ctx context.Context) error {
 		<-drained
 	}
 	s.owned.Wait()
+	// gRPC closed it already, unless it never served.
+	if cerr := s.listener.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) && err == nil {
+		err = cerr
+	}
 	return err
 }
 

@@ -311,6 +311,20 @@ func TestPortTaken(t *testing.T) {
 	if !ok || le.Addr != addr || !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("NewServer(taken) = %v, want a ListenError", err)
 	}
+	unused, err2 := rpc.NewServer(rpc.ServerConfig{Listen: "127.0.0.1:0"}, deps)
+	if err2 != nil {
+		t.Fatal(err2)
+	}
+	if err := unused.Part().Stop(t.Context()); err != nil {
+		t.Errorf("Stop(never started) = %v, want nil", err)
+	}
+	again, err2 := rpc.NewServer(rpc.ServerConfig{Listen: unused.Addr().String()}, deps)
+	if err2 != nil {
+		t.Fatalf("NewServer(address given up) = %v, want nil", err2)
+	}
+	if err := again.Part().Stop(t.Context()); err != nil {
+		t.Errorf("Stop(never started) = %v, want nil", err)
+	}
 	want := "listen " + addr + ": address already in use: choose another with -listen or the key listen"
 	if err.Error() != want {
 		t.Errorf("NewServer(taken) = %q, want %q", err, want)
