@@ -57,6 +57,9 @@ func (t *Tracker) Low() int64 { return t.low }
 // Next is one above the highest offset taken.
 func (t *Tracker) Next() int64 { return t.next }
 
+// Room is how many offsets may still be handed out before the next commit.
+func (t *Tracker) Room() int64 { return t.limit - t.next }
+
 // Outstanding is how many records are handed out and not done.
 func (t *Tracker) Outstanding() int { return len(t.out) }
 
@@ -67,43 +70,41 @@ func (t *Tracker) Abandoned() int { return len(t.abandoned) }
 // partition. gap is how many offsets before it, at or above Next, do not
 // exist; they count as done.
 func (t *Tracker) Take(offset int64) (v Verdict, gap int64) {
-	if offset < t.low || t.isDone(offset) {
-		return Skip, t.pass(offset)
-	}
-	if _, ok := t.out[offset]; ok {
-		return Skip, 0
-	}
-	if offset >= t.limit {
-		return Wait, 0
+	gap = t.reach(offset)
+	_, out := t.out[offset]
+	switch {
+	case out || offset < t.low || t.isDone(offset):
+		t.next = max(t.next, offset+1)
+		return Skip, gap
+	case offset >= t.limit:
+		return Wait, gap
 	}
 	if offset >= t.next { // given back and taken again, it keeps its floor
 		t.floorAt(offset)
 	}
-	gap = t.pass(offset)
+	t.next = max(t.next, offset+1)
 	t.out[offset] = struct{}{}
 	delete(t.abandoned, offset)
 	return Hand, gap
 }
 
-// pass moves next above offset. What it leaps over was never read: it is
+// reach moves next up to offset. What it leaps over was never read: it is
 // absent from the log, unless it was done before.
-func (t *Tracker) pass(offset int64) (gap int64) {
-	for at := t.next; at < offset; {
-		i, in := t.find(at)
-		switch {
-		case in:
-			at = t.done[i].End
-		default:
-			end := offset
-			if i < len(t.done) {
-				end = min(end, t.done[i].Start)
-			}
-			gap += end - at
-			t.insert(at, end)
-			at = end
+func (t *Tracker) reach(offset int64) (gap int64) {
+	for t.next < offset {
+		i, in := t.find(t.next)
+		if in {
+			t.next = t.done[i].End
+			continue
 		}
+		end := offset
+		if i < len(t.done) {
+			end = min(end, t.done[i].Start)
+		}
+		gap += end - t.next
+		t.insert(t.next, end)
+		t.next = end
 	}
-	t.next = max(t.next, offset+1)
 	return gap
 }
 
