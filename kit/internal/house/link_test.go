@@ -35,11 +35,11 @@ func TestBinariesLink(t *testing.T) {
 	simulator := ban{"kurir.dev/kit/mxsim", "the simulated internet belongs to demo, tests and benchmarks"}
 	smtp := ban{"github.com/emersion/go-smtp", "only the dispatcher sends mail"}
 	dkim := ban{"github.com/emersion/go-msgauth", "only the dispatcher signs mail"}
-	sql := ban{"database/sql", "it keeps no store"}
+	store := ban{"kurir.dev/kit/db", "it keeps no store"}
 	bans := map[string][]ban{
-		"services/composer/cmd/composerd":     {embedded, simulator, smtp, dkim, sql},
+		"services/composer/cmd/composerd":     {embedded, simulator, smtp, dkim, store},
 		"services/router/cmd/routerd":         {embedded, simulator, smtp, dkim},
-		"services/dispatcher/cmd/dispatcherd": {embedded, simulator, sql},
+		"services/dispatcher/cmd/dispatcherd": {embedded, simulator, store},
 		"services/tracker/cmd/trackerd":       {embedded, simulator, smtp, dkim},
 	}
 	for _, dir := range binaries(t) {
