@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -49,14 +50,21 @@ func (c *Client) topicLag(ctx context.Context, group, topic string, n int) (Topi
 	if err == nil {
 		err = res.Error
 	}
-	if err != nil {
+	committed := make(map[int]int64, n)
+	switch {
+	case errors.Is(err, kafka.GroupIdNotFound): // nobody has consumed yet: nothing is done
+	case err != nil:
 		return TopicLag{}, err
+	default:
+		for _, p := range res.Topics[topic] {
+			if p.Error == nil {
+				committed[p.Partition] = p.CommittedOffset
+			}
+		}
 	}
 	var lag TopicLag
-	for _, p := range res.Topics[topic] {
-		if end, ok := ends[p.Partition]; ok && p.Error == nil {
-			lag.Depth += max(0, end.Last-max(end.First, p.CommittedOffset))
-		}
+	for p, end := range ends {
+		lag.Depth += max(0, end.Last-max(end.First, committed[p]))
 	}
 	return lag, nil
 }
