@@ -7,7 +7,6 @@
 //	kurir watch           events as they come
 //	kurir broker          the embedded broker alone
 //	kurir keys DIR        make the keys that services in processes of their own share
-//	kurir keys            the keys that services in processes of their own share
 package main
 
 import (
@@ -36,7 +35,6 @@ type commands struct {
 	Status  client.Status  `cmd:"" help:"Show a mail and what happened to it."`
 	Watch   client.Watch   `cmd:"" help:"Print events as they come."`
 	Broker  brokerCommand  `cmd:"" help:"Run the embedded broker alone, for services in processes of their own."`
-	Keys    keysCommand    `cmd:"" help:"Make the keys that services in processes of their own share."`
 	Keys    keysCommand    `cmd:"" help:"Make the keys that services in processes of their own share."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
