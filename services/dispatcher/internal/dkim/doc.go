@@ -1,2 +1,0 @@
-// Package dkim signs mail (RFC 6376).
-package dkim

@@ -1,0 +1,227 @@
+package site_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kurir.dev/services/dispatcher/internal/queue"
+	"kurir.dev/services/dispatcher/internal/site"
+)
+
+// yard is sites whose workers report each job and hold it until let go.
+type yard struct {
+	*site.Sites[string]
+	mu      sync.Mutex
+	running []string
+	letGo   map[string]chan site.Verdict
+}
+
+func lanes() []queue.Lane {
+	return []queue.Lane{{Name: "otp"}, {Name: "bulk", Rank: 1, FloorPercent: 5}}
+}
+
+func open(t *testing.T, cfg site.Config, workers map[string]int) *yard {
+	t.Helper()
+	y := &yard{letGo: map[string]chan site.Verdict{}}
+	y.Sites = site.New(cfg, lanes(), workers, func(w *site.Worker[string]) {
+		job, ok := w.First()
+		for ok {
+			y.mu.Lock()
+			y.running = append(y.running, job)
+			done := make(chan site.Verdict, 1)
+			y.letGo[job] = done
+			y.mu.Unlock()
+			job, ok = w.Next(<-done, time.Second)
+		}
+	}, time.Now)
+	return y
+}
+
+func (y *yard) push(t *testing.T, at, lane, job string) *site.Ticket[string] {
+	t.Helper()
+	ticket, a := y.Push(site.Job[string]{Site: at, Lane: lane, Tenant: "t", Bytes: 1, Bounded: lane != "otp", Value: job})
+	if ticket == nil {
+		t.Fatalf("Push(%s) = %+v, want queued", job, a)
+	}
+	return ticket
+}
+
+func (y *yard) end(job string, v site.Verdict) {
+	y.mu.Lock()
+	done := y.letGo[job]
+	delete(y.letGo, job)
+	y.running = slices.DeleteFunc(y.running, func(s string) bool { return s == job })
+	y.mu.Unlock()
+	done <- v
+	synctest.Wait()
+}
+
+func (y *yard) now() []string {
+	synctest.Wait()
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	s := slices.Clone(y.running)
+	slices.Sort(s)
+	return s
+}
+
+func (y *yard) close(t *testing.T) {
+	t.Helper()
+	y.Drain()
+	for _, job := range y.now() {
+		y.end(job, site.Verdict{})
+	}
+	if err := y.Wait(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+func config(connections, initial, reserved int) site.Config {
+	c := site.Default()
+	c.Connections, c.Initial, c.Reserved = connections, initial, reserved
+	return c
+}
+
+func want(t *testing.T, y *yard, jobs ...string) {
+	t.Helper()
+	if got := y.now(); !slices.Equal(got, jobs) {
+		t.Errorf("running %v, want %v", got, jobs)
+	}
+}
+
+func TestReservedConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(3, 3, 1), map[string]int{"otp": 10, "bulk": 10})
+		defer y.close(t)
+		for _, job := range []string{"b1", "b2", "b3", "b4"} {
+			y.push(t, "x", "bulk", job)
+		}
+		want(t, y, "b1", "b2")
+		y.push(t, "x", "otp", "o1")
+		want(t, y, "b1", "b2", "o1")
+		y.push(t, "x", "otp", "o2")
+		y.end("b1", site.Verdict{})
+		want(t, y, "b2", "o1", "o2") // the code goes first
+		y.end("o1", site.Verdict{})
+		want(t, y, "b2", "b3", "o2")
+	})
+}
+
+func TestConnectionsGrowAndShrink(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(4, 1, 0), map[string]int{"otp": 10, "bulk": 10})
+		defer y.close(t)
+		for _, job := range []string{"b1", "b2", "b3", "b4", "b5", "b6"} {
+			y.push(t, "x", "bulk", job)
+		}
+		want(t, y, "b1")
+		y.end("b1", site.Verdict{Delivered: true})
+		want(t, y, "b2", "b3")
+		y.end("b2", site.Verdict{Delivered: true})
+		want(t, y, "b3", "b4", "b5")
+		y.end("b3", site.Verdict{Unreachable: true})
+		want(t, y, "b4", "b5")
+		y.end("b4", site.Verdict{Unreachable: true})
+		want(t, y, "b5")
+	})
+}
+
+func TestBudgetsAreSeparateAndShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(5, 5, 0), map[string]int{"otp": 2, "bulk": 2})
+		defer y.close(t)
+		for _, job := range []string{"a1", "a2", "a3", "a4"} {
+			y.push(t, "a", "bulk", job)
+		}
+		y.push(t, "b", "bulk", "b1")
+		want(t, y, "a1", "a2")
+		y.push(t, "a", "otp", "o1")
+		want(t, y, "a1", "a2", "o1") // the flood of bulk leaves the codes' budget alone
+		y.end("a1", site.Verdict{})
+		y.end("a2", site.Verdict{})
+		want(t, y, "a3", "b1", "o1") // sites take turns for the budget
+	})
+}
+
+func TestIdleWorkersLeave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(5, 5, 0), map[string]int{"otp": 2, "bulk": 2})
+		y.push(t, "a", "otp", "o1")
+		want(t, y, "o1")
+		y.end("o1", site.Verdict{Delivered: true})
+		if _, idle := y.Open(); idle != 1 {
+			t.Errorf("%d idle workers, want 1", idle)
+		}
+		y.push(t, "a", "otp", "o2")
+		want(t, y, "o2")
+		y.end("o2", site.Verdict{Delivered: true})
+		<-time.After(2 * time.Second)
+		if _, idle := y.Open(); idle != 0 {
+			t.Errorf("%d idle workers, want none after their time", idle)
+		}
+		info, ok := y.Get("a")
+		if !ok || info.Tally.Delivered != 2 {
+			t.Errorf("Get = %+v, %v, want 2 delivered", info, ok)
+		}
+		y.close(t)
+	})
+}
+
+func TestFullQueueAndSuspension(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(1, 1, 0)
+		cfg.Queue = 2
+		y := open(t, cfg, map[string]int{"otp": 1, "bulk": 1})
+		defer y.close(t)
+		y.push(t, "x", "bulk", "b1")
+		y.push(t, "x", "bulk", "b2")
+		ticket := y.push(t, "x", "bulk", "b3")
+		job := site.Job[string]{Site: "x", Lane: "bulk", Tenant: "t", Bounded: true, Value: "b4"}
+		if _, a := y.Push(job); a.Wait < 30*time.Second || a.Suspended {
+			t.Errorf("Push to a full queue = %+v, want its estimated turn", a)
+		}
+		if !ticket.Withdraw() || ticket.Withdraw() {
+			t.Error("a waiting job can be withdrawn once")
+		}
+		jobs, ok := y.Suspend("x", time.Now().Add(time.Minute))
+		if !ok || !slices.Equal(jobs, []string{"b2"}) {
+			t.Errorf("Suspend = %v, %v, want b2 back", jobs, ok)
+		}
+		if _, a := y.Push(job); !a.Suspended || a.Wait != time.Minute {
+			t.Errorf("Push to a suspended site = %+v", a)
+		}
+		if _, ok := y.Suspend("x", time.Time{}); !ok {
+			t.Error("a site can be resumed")
+		}
+		y.push(t, "x", "bulk", "b5")
+	})
+}
+
+func TestDrainGivesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(1, 1, 0), map[string]int{"otp": 1, "bulk": 1})
+		y.push(t, "x", "bulk", "b1")
+		y.push(t, "x", "bulk", "b2")
+		want(t, y, "b1")
+		if jobs := y.Drain(); !slices.Equal(jobs, []string{"b2"}) {
+			t.Errorf("Drain = %v, want b2", jobs)
+		}
+		if _, a := y.Push(site.Job[string]{Site: "x", Lane: "otp"}); !a.Closed {
+			t.Errorf("Push after Drain = %+v, want closed", a)
+		}
+		y.end("b1", site.Verdict{})
+		if err := y.Wait(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
