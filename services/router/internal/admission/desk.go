@@ -20,7 +20,8 @@ import (
 type Config struct {
 	Rules Rules
 	// MaxInFlight is how many submissions are worked on at once; more are
-	// refused as OVERLOADED.
+	// refused as OVERLOADED. An eighth as many again are kept for the highest
+	// lane, so that a flood of the others never refuses it.
 	MaxInFlight int
 	// Margin is the part of a caller's deadline kept for the way back: the
 	// answer "the broker is slow" is given so long before it.
@@ -47,6 +48,7 @@ type Desk struct {
 	cfg     Config
 	flights flights
 	slots   chan struct{}
+	kept    chan struct{} // slots of the highest lane alone
 	landed  chan Key
 }
 
@@ -59,6 +61,7 @@ func NewDesk(deps Deps, cfg Config) *Desk {
 		deps: deps, cfg: cfg,
 		flights: flights{air: make(map[Key]*flight)},
 		slots:   make(chan struct{}, cfg.MaxInFlight),
+		kept:    make(chan struct{}, max(1, cfg.MaxInFlight/8)),
 		landed:  make(chan Key, cfg.MaxInFlight),
 	}
 }
@@ -79,17 +82,35 @@ func (d *Desk) Submit(ctx context.Context, s Submission) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
-	default:
+	slot, ok := d.slot(dr.urgent)
+	if !ok {
 		return Receipt{}, fault.Newf(fault.Exhausted, faultv1.Reason_REASON_OVERLOADED,
 			"%d submissions are in flight already", d.cfg.MaxInFlight).WithRetry(time.Second)
 	}
+	defer func() { <-slot }()
 	if dr.key == "" {
 		return d.admit(ctx, dr)
 	}
 	return d.shared(ctx, dr)
+}
+
+// slot takes a place among the submissions in flight; receiving from what it
+// answers gives the place back.
+func (d *Desk) slot(urgent bool) (<-chan struct{}, bool) {
+	select {
+	case d.slots <- struct{}{}:
+		return d.slots, true
+	default:
+	}
+	if !urgent {
+		return nil, false
+	}
+	select {
+	case d.kept <- struct{}{}:
+		return d.kept, true
+	default:
+		return nil, false
+	}
 }
 
 // shared admits a draft that has a key, together with whoever else has it.
@@ -141,7 +162,7 @@ func (d *Desk) lead(ctx context.Context, key Key, fl *flight, dr draft) (r Recei
 func (d *Desk) admit(ctx context.Context, dr draft) (Receipt, error) {
 	e := Entry{
 		Key: Key{Tenant: dr.mail.Tenant, Value: dr.key}, Fingerprint: dr.print,
-		Recipient: dr.mail.Key, Kind: dr.mail.Kind, Receipt: dr.receipt(),
+		Recipient: dr.mail.Key, Kind: dr.mail.Kind, Urgent: dr.urgent, Receipt: dr.receipt(),
 	}
 	if e.Receipt.Scheduled() {
 		sealed, err := d.deps.Carrier.Seal(ctx, dr.mail)

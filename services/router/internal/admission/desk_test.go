@@ -232,25 +232,34 @@ func TestSubmitLeaderGone(t *testing.T) {
 	<-b.ledger.confirmed
 }
 
+// TestSubmitOverload: a flood of bulk mail is refused in the end, and an OTP
+// still finds a place.
 func TestSubmitOverload(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.carrier.gate, b.carrier.entered = make(chan struct{}), make(chan struct{}, 200)
+	bulk := otp("m1", "")
+	bulk.Mail.Kind = mail.KindGeneric
 	var callers sync.WaitGroup
-	for range 200 {
+	submit := func(s admission.Submission) {
 		callers.Go(func() {
-			if _, err := b.desk.Submit(t.Context(), otp("m1", "")); err != nil {
+			if _, err := b.desk.Submit(t.Context(), s); err != nil {
 				t.Errorf("Submit() = %v, want custody", err)
 			}
 		})
 	}
 	for range 200 {
+		submit(bulk)
+	}
+	for range 200 {
 		<-b.carrier.entered
 	}
-	_, err := b.desk.Submit(t.Context(), otp("m2", ""))
+	_, err := b.desk.Submit(t.Context(), bulk)
 	if f := fault.From(err); f == nil || f.Kind != fault.Exhausted || f.RetryAfter <= 0 {
 		t.Errorf("Submit(one more) = %v, want Exhausted with a time to come back", err)
 	}
+	submit(otp("m2", ""))
+	<-b.carrier.entered
 	close(b.carrier.gate)
 	callers.Wait()
 }

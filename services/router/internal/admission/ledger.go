@@ -22,6 +22,9 @@ type Entry struct {
 	// Recipient and Kind are checked against the suppression list.
 	Recipient mail.Key
 	Kind      mail.Kind
+	// Urgent is set for mail of the highest lane: it shares no commit with
+	// what is not, and waits for one at most.
+	Urgent bool
 	// Receipt is the answer to remember under the key.
 	Receipt Receipt
 	// Waits is the mail itself when it is scheduled; it goes into the waiting

@@ -67,6 +67,7 @@ func (r Receipt) Scheduled() bool { return !r.SendAt.IsZero() }
 
 // Rules are what submissions are checked against.
 type Rules struct {
+	// Lanes are all lanes, by rank.
 	Lanes lane.Set
 	// MaxBytes is the largest message.
 	MaxBytes int
@@ -81,6 +82,7 @@ type draft struct {
 	key    string
 	print  string
 	sendAt time.Time // zero for now
+	urgent bool      // travels the highest lane
 }
 
 // check turns a submission into a draft, or says what is wrong with it.
@@ -112,7 +114,7 @@ func (r Rules) check(s Submission, now time.Time) (draft, error) {
 			"lane %s takes %s to %s", l.Name, l.MinExpiry, l.MaxExpiry)
 	}
 	now = now.Truncate(time.Microsecond)
-	d := draft{key: s.IdempotencyKey, print: s.Fingerprint}
+	d := draft{key: s.IdempotencyKey, print: s.Fingerprint, urgent: l.Name == r.Lanes[0].Name}
 	leaves := now
 	if s.SendAt.After(now) {
 		if s.SendAt.Sub(now) > r.MaxAhead {

@@ -15,7 +15,11 @@ var _ admission.Ledger = (*Store)(nil)
 
 // Admit implements admission.Ledger.
 func (s *Store) Admit(ctx context.Context, e admission.Entry) (admission.Verdict, error) {
-	return s.group.Do(ctx, op{admit: &e})
+	group := s.group
+	if e.Urgent {
+		group = s.urgent
+	}
+	return group.Do(ctx, op{admit: &e})
 }
 
 // Confirm implements admission.Ledger.

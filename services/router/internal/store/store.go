@@ -4,7 +4,9 @@
 //
 // What submissions and deferrals write goes through one group commit: whatever
 // arrives while a transaction runs shares the next. Within it the order is
-// keys, suppressions, waiting mail. What people and the releaser do are
+// keys, suppressions, waiting mail. Urgent submissions have a group of their
+// own: on SQLite they wait for one transaction at most, however many of the
+// others queue. What people and the releaser do are
 // transactions of their own, in bounded steps.
 //
 // Every fault of the database comes back as Unavailable STORE_UNAVAILABLE with
@@ -14,6 +16,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,8 +31,9 @@ import (
 )
 
 const (
-	// batch is how many submissions and deferrals share a transaction.
-	batch = 256
+	// batch is how many submissions and deferrals share a transaction: enough
+	// to make a commit cheap, few enough to keep it short.
+	batch = 128
 	// step is how many rows a verb of people, or a purge, touches at once.
 	step = 500
 	// claimBytes bounds the envelopes of one claim.
@@ -39,8 +43,9 @@ const (
 // Store is the router's store. It is safe for concurrent use between Start and
 // Stop of its Part.
 type Store struct {
-	db    *db.DB
-	group *db.Group[op, admission.Verdict]
+	db     *db.DB
+	group  *db.Group[op, admission.Verdict]
+	urgent *db.Group[op, admission.Verdict]
 }
 
 // op is one write on the hot path; exactly one field is set.
@@ -57,21 +62,20 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, fmt.Errorf("opening the router's store: %w", err)
 	}
 	s := &Store{db: d}
-	s.group = db.NewGroup(batch, s.commit)
+	s.group, s.urgent = db.NewGroup(batch, s.commit), db.NewGroup(batch, s.commit)
 	return s, nil
 }
 
 // Part is the store's life: Stop commits what was handed in and closes.
 func (s *Store) Part() app.Part {
-	group := s.group.Part()
+	group, urgent := s.group.Part(), s.urgent.Part()
 	return app.Part{
-		Name:  "store",
-		Start: group.Start,
+		Name: "store",
+		Start: func(ctx context.Context) error {
+			return errors.Join(group.Start(ctx), urgent.Start(ctx))
+		},
 		Stop: func(ctx context.Context) error {
-			if err := group.Stop(ctx); err != nil {
-				return err
-			}
-			return s.db.Close()
+			return errors.Join(urgent.Stop(ctx), group.Stop(ctx), s.db.Close())
 		},
 	}
 }

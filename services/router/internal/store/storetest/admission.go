@@ -56,7 +56,9 @@ func keyConcurrent(t *testing.T, s Store) {
 	var winner atomic.Value
 	priors := make([]string, 100)
 	err := together(len(priors), func(i int) error {
-		v, err := s.Admit(t.Context(), entry("k", name(i)))
+		e := entry("k", name(i))
+		e.Urgent = i%2 == 0
+		v, err := s.Admit(t.Context(), e)
 		if v.Prior != nil {
 			priors[i] = v.Prior.Receipt.MailID
 		} else if err == nil {
