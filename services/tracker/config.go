@@ -54,6 +54,9 @@ type HTTP struct {
 
 // Ingest bounds the reading of events.
 type Ingest struct {
+	// Group is the name under which the broker is shown what is stored, for
+	// trimming and lag. Nothing is read by it.
+	Group string `yaml:"group"`
 	// Batch is the most records stored in one transaction.
 	Batch int `yaml:"batch"`
 	// Lease is how long a replica keeps a partition without renewing.
@@ -92,7 +95,7 @@ func Default() Config {
 		HTTP:        HTTP{Listen: "127.0.0.1:7442", Timeout: 10 * time.Second, Idle: time.Minute},
 		Store:       Store{URL: "sqlite:kurir-tracker.db"},
 		Lanes:       lane.Default().Names(),
-		Ingest:      Ingest{Batch: 1000, Lease: 10 * time.Second, MaxWait: time.Second},
+		Ingest:      Ingest{Group: "kurir-tracker", Batch: 1000, Lease: 10 * time.Second, MaxWait: time.Second},
 		Hits:        Hits{Queue: 10_000, Spool: 1_000_000, TooFast: time.Second},
 		Watch:       Watch{Poll: time.Second, Max: 1000},
 		Attribution: 30 * 24 * time.Hour,
@@ -102,7 +105,7 @@ func Default() Config {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	var faults []error
+	faults := []error{c.GRPC.Validate()}
 	positive := func(name string, ok bool) {
 		if !ok {
 			faults = append(faults, fmt.Errorf("%s: must be positive", name))
@@ -116,6 +119,9 @@ func (c Config) Validate() error {
 	}
 	positive("http.timeout", c.HTTP.Timeout > 0)
 	positive("http.idle", c.HTTP.Idle > 0)
+	if c.Ingest.Group == "" {
+		faults = append(faults, errors.New("ingest.group: must be given"))
+	}
 	positive("ingest.batch", c.Ingest.Batch > 0)
 	positive("ingest.lease", c.Ingest.Lease > 0)
 	positive("ingest.max_wait", c.Ingest.MaxWait > 0)

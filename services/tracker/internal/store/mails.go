@@ -91,15 +91,15 @@ func (s *Store) mails(ctx context.Context, q querier, keys []key, take func(mail
 
 // Filter selects mails; what is set must all match.
 type Filter struct {
-	Recipient  string // in its comparable form
-	InvoiceID  string
-	Campaign   string
-	Lane       string
-	State      mail.State // Unknown is any
-	From, To   time.Time  // accepted at or after, and before
-	AfterTime  time.Time  // the mail the last page ended with
-	AfterID    string     // empty starts at the newest
-	Limit      int
+	Recipient string // in its comparable form
+	InvoiceID string
+	Campaign  string
+	Lane      string
+	State     mail.State // Unknown is any
+	From, To  time.Time  // accepted at or after, and before
+	AfterTime time.Time  // the mail the last page ended with
+	AfterID   string     // empty starts at the newest
+	Limit     int
 }
 
 // Mails finds a tenant's mails, the newest first.
