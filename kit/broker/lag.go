@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"kurir.dev/kit/custody/mark"
 )
 
 // TopicLag is how far a group is behind on one topic.
@@ -62,11 +64,51 @@ func (c *Client) topicLag(ctx context.Context, group, topic string, n int) (Topi
 			}
 		}
 	}
+	commits := make(map[int]mark.Mark, n)
+	for _, p := range res.Topics[topic] {
+		if p.Error != nil {
+			continue
+		}
+		m, err := mark.Parse(p.CommittedOffset, p.Metadata)
+		if err != nil { // another program's: the watermark is all there is
+			m = mark.Mark{Low: p.CommittedOffset}
+		}
+		commits[p.Partition] = m
+	}
 	var lag TopicLag
-	for p, end := range ends {
-		lag.Depth += max(0, end.Last-max(end.First, committed[p]))
+	for id, end := range ends {
+		m := commits[id] // the zero mark when nothing was committed
+		low := max(end.First, m.Low)
+		depth := end.Last - low - m.Count()
+		if depth <= 0 {
+			continue
+		}
+		lag.Depth += depth
+		if at := c.timeOf(ctx, topic, id, low); !at.IsZero() && (lag.Oldest.IsZero() || at.Before(lag.Oldest)) {
+			lag.Oldest = at
+		}
 	}
 	return lag, nil
+}
+
+// timeOf is when the record at offset was produced, zero when it cannot be
+// had.
+func (c *Client) timeOf(ctx context.Context, topic string, partition int, offset int64) time.Time {
+	res, err := c.kafka.Fetch(ctx, &kafka.FetchRequest{
+		Topic: topic, Partition: partition, Offset: offset, MinBytes: 1, MaxBytes: 1, MaxWait: 100 * time.Millisecond,
+	})
+	if err != nil || res.Error != nil {
+		return time.Time{}
+	}
+	for {
+		r, err := res.Records.ReadRecord()
+		if err != nil {
+			return time.Time{}
+		}
+		if r.Offset >= offset {
+			return r.Time
+		}
+	}
 }
 
 // Bounds are the first offset of a partition and the one after its last.

@@ -1,0 +1,137 @@
+package broker_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/segmentio/kafka-go"
+
+	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/brokertest"
+	"kurir.dev/kit/custody/mark"
+	"kurir.dev/kit/fault"
+)
+
+func TestEnsureTopics(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil)
+	if _, err := c.Kafka().CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: "kurir.lane.otp", NumPartitions: 7, ReplicationFactor: 1}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time all is there
+		if err := c.EnsureTopics(t.Context(), []string{"otp", "bulk"}); err != nil {
+			t.Fatalf("EnsureTopics() = %v", err)
+		}
+	}
+	for name, want := range map[string]int{
+		"kurir.lane.otp": 7, "kurir.outcome.otp": 7, "kurir.lane.bulk": 4, "kurir.outcome.bulk": 4,
+		"kurir.deferred": 4, "kurir.events": 4, "kurir.billing": 4, "kurir.control": 1, "kurir.dead": 4,
+	} {
+		if got, err := c.Partitions(t.Context(), name); err != nil || got != want {
+			t.Errorf("Partitions(%q) = %d, %v, want %d", name, got, err, want)
+		}
+	}
+	res, err := c.Kafka().DescribeConfigs(t.Context(), &kafka.DescribeConfigsRequest{
+		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: "kurir.outcome.otp"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": "16777216", "cleanup.policy": "delete",
+	}
+	for _, e := range res.Resources[0].ConfigEntries {
+		if w, ok := want[e.ConfigName]; ok && e.ConfigValue != w {
+			t.Errorf("%s = %q, want %q", e.ConfigName, e.ConfigValue, w)
+		}
+	}
+}
+
+func TestEnsureTopicsMismatch(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil)
+	if _, err := c.Kafka().CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{
+		{Topic: "kurir.lane.otp", NumPartitions: 2, ReplicationFactor: 1},
+		{Topic: "kurir.outcome.otp", NumPartitions: 3, ReplicationFactor: 1},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.EnsureTopics(t.Context(), []string{"otp"}); !errors.Is(err, fault.Precondition) {
+		t.Errorf("EnsureTopics() with unequal partitions = %v, want fault.Precondition", err)
+	}
+}
+
+func TestEnsureTopicsUnreachable(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil)
+	b.Stop()
+	if err := c.EnsureTopics(t.Context(), []string{"otp"}); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("EnsureTopics() without a broker = %v, want fault.Unavailable", err)
+	}
+}
+
+func TestLag(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(nil, "otp")
+	p := b.Producer(c)
+	fill(t, p, "kurir.lane.otp", 0, 10)
+	fill(t, p, "kurir.lane.otp", 3, 5)
+	check := func(step string, want int64) {
+		t.Helper()
+		lag, err := c.Lag(t.Context(), "g", "kurir.lane.otp", "kurir.lane.unknown")
+		if err != nil {
+			t.Fatalf("%s: Lag() = %v", step, err)
+		}
+		got := lag["kurir.lane.otp"]
+		if got.Depth != want || got.Oldest.IsZero() != (want == 0) || len(lag) != 1 {
+			t.Errorf("%s: Lag() = %+v, want depth %d", step, lag, want)
+		}
+	}
+	check("untouched", 15)
+	commit(t, c, "g", "kurir.lane.otp", 0, 4, "")
+	check("watermark", 11)
+	m := mark.Mark{Low: 4, Done: []mark.Span{{Start: 5, End: 8}}, Limit: 10}
+	commit(t, c, "g", "kurir.lane.otp", 0, 4, m.Encode())
+	check("done set", 8)
+	commit(t, c, "g", "kurir.lane.otp", 0, 10, "")
+	commit(t, c, "g", "kurir.lane.otp", 3, 5, "")
+	check("all done", 0)
+}
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*broker.Config)
+		ok     bool
+	}{
+		{"default", func(*broker.Config) {}, true},
+		{"unix", func(c *broker.Config) { c.Addrs = []string{"unix:/run/kafka.sock"} }, true},
+		{"no address", func(c *broker.Config) { c.Addrs = nil }, false},
+		{"two sockets", func(c *broker.Config) { c.Addrs = []string{"unix:/a", "unix:/b"} }, false},
+		{"no port", func(c *broker.Config) { c.Addrs = []string{"kafka"} }, false},
+		{"partitions", func(c *broker.Config) { c.Partitions = 0 }, false},
+		{"timeout", func(c *broker.Config) { c.ProduceTimeout = 0 }, false},
+		{"queue below a record", func(c *broker.Config) { c.QueueBytes = 10 }, false},
+		{"sasl", func(c *broker.Config) { c.SASL.Mechanism = "kerberos" }, false},
+		{"scram", func(c *broker.Config) { c.SASL.Mechanism = "scram-sha-512" }, true},
+		{"key alone", func(c *broker.Config) { c.TLS.Key = "x" }, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := broker.Default()
+			c.Addrs = []string{"127.0.0.1:9092"}
+			tt.change(&c)
+			if err := c.Validate(); (err == nil) != tt.ok {
+				t.Errorf("Validate() = %v, want ok %v", err, tt.ok)
+			}
+		})
+	}
+}

@@ -1,0 +1,149 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"kurir.dev/kit/broker"
+	"kurir.dev/kit/custody/mark"
+)
+
+func TestResume(t *testing.T) {
+	t.Parallel()
+	full := mark.Mark{Low: 50, Done: []mark.Span{{Start: 52, End: 60}, {Start: 70, End: 71}}, Journal: 40, Limit: 200}
+	tests := []struct {
+		name    string
+		offset  int64
+		meta    string
+		bounds  broker.Bounds
+		want    mark.Mark
+		problem bool
+	}{
+		{
+			"never committed", -1, "", broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 10, Journal: 0, Limit: 100}, false,
+		},
+		{
+			"as committed", 50, full.Encode(), broker.Bounds{First: 10, Last: 300}, full, false,
+		},
+		{
+			"nothing was handed out beyond the end", 50, full.Encode(), broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 50, Done: full.Done, Journal: 40, Limit: 100}, false,
+		},
+		{
+			"plain watermark needs the whole journal", 50, "", broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 50, Journal: 0, Limit: 100}, false,
+		},
+		{
+			"metadata of another kind", 50, "whatever", broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 50, Journal: 0, Limit: 100}, true,
+		},
+		{
+			"log shorter than the commit", 50, full.Encode(), broker.Bounds{First: 0, Last: 49},
+			mark.Mark{Low: 0, Journal: 0, Limit: 49}, true,
+		},
+		{
+			"log deleted above the commit", 50, full.Encode(), broker.Bounds{First: 55, Last: 300},
+			mark.Mark{Low: 60, Done: full.Done[1:], Journal: 40, Limit: 200}, true,
+		},
+		{
+			"log deleted between spans", 50, full.Encode(), broker.Bounds{First: 65, Last: 300},
+			mark.Mark{Low: 65, Done: full.Done[1:], Journal: 40, Limit: 200}, true,
+		},
+		{
+			"at the end", 100, "k11;0;", broker.Bounds{First: 99, Last: 100},
+			mark.Mark{Low: 100, Journal: 0, Limit: 100}, false,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, problem := resume(tt.offset, tt.meta, tt.bounds)
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" || (problem != "") != tt.problem {
+				t.Errorf("resume(%d, %q, %+v): problem %q, mark (-want +got):\n%s", tt.offset, tt.meta, tt.bounds, problem, diff)
+			}
+		})
+	}
+}
+
+func TestLease(t *testing.T) {
+	t.Parallel()
+	l := newLease(10 * time.Second)
+	now := time.Now()
+	if l.alive(now) || l.expired(now) {
+		t.Error("a lease without a heartbeat neither lives nor is expired")
+	}
+	l.beat(now)
+	for _, tt := range []struct {
+		name string
+		at   time.Time
+		want bool
+	}{
+		{"at once", now, true},
+		{"late", now.Add(8 * time.Second), true},
+		{"within the margin", now.Add(9 * time.Second), false},
+		{"over", now.Add(time.Minute), false},
+		{"the machine slept", now.Round(0).Add(time.Minute), false}, // no monotonic reading
+	} {
+		if got := l.alive(tt.at); got != tt.want {
+			t.Errorf("%s: alive() = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	if !l.expired(now.Add(time.Minute)) {
+		t.Error("expired() a minute later = false, want true")
+	}
+	if !l.lose() || l.lose() || l.alive(now) {
+		t.Error("a lease is lost once, and for good")
+	}
+}
+
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	w := newWindow(2, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := w.acquire(ctx, 1000); err != nil {
+		t.Fatalf("acquire() of one oversized record = %v, want nil", err)
+	}
+	got := make(chan error, 1)
+	go func() { got <- w.acquire(ctx, 60) }()
+	w.release(1, 1000)
+	if err := <-got; err != nil {
+		t.Fatalf("acquire() after release = %v, want nil", err)
+	}
+	cancel()
+	if err := w.acquire(ctx, 60); !errors.Is(err, context.Canceled) {
+		t.Errorf("acquire() beyond the bytes = %v, want context.Canceled", err)
+	}
+	if err := w.acquire(ctx, 40); err != nil {
+		t.Errorf("acquire() within the bytes = %v, want nil", err)
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		ok     bool
+	}{
+		{"default", func(*Config) {}, true},
+		{"no group", func(c *Config) { c.Group = "" }, false},
+		{"no topic", func(c *Config) { c.Topic = "" }, false},
+		{"short session", func(c *Config) { c.Session = time.Second }, false},
+		{"drain outlasts the rebalance", func(c *Config) { c.Drain = time.Minute }, false},
+		{"negative window", func(c *Config) { c.MaxRecords = -1 }, false},
+		{"negative rewind", func(c *Config) { c.JournalRewind = -1 }, false},
+	} {
+		c := Default()
+		c.Group, c.Topic = "g", "t"
+		tt.change(&c)
+		if err := c.Validate(); (err == nil) != tt.ok {
+			t.Errorf("%s: Validate() = %v, want ok %v", tt.name, err, tt.ok)
+		}
+	}
+}
