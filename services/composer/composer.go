@@ -43,6 +43,8 @@ type Deps struct {
 	Tokens *token.Ring
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// NewID makes the ids of mails; nil makes random UUIDv7s.
+	NewID func() (string, error)
 }
 
 // Service is a composer. It listens from New on and serves while its Part runs.
@@ -70,7 +72,7 @@ func New(_ context.Context, deps Deps, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the API keys: %w", err)
 	}
-	server, err := rpc.NewServer(cfg.RPC, rpc.ServerDeps{
+	server, err := rpc.NewServer(cfg.GRPC, rpc.ServerDeps{
 		Service: "composer", Telemetry: deps.Telemetry, Auth: auth, Listener: deps.Listener, Ready: deps.Ready,
 	})
 	if err != nil {
@@ -91,7 +93,10 @@ func (c Config) domain(deps Deps) (submission.Config, error) {
 	out := submission.Config{
 		Tenants: make(map[string]submission.Tenant, len(c.Tenants)), Lanes: c.Lanes,
 		PublicURL: strings.TrimRight(c.PublicURL, "/"), Tokens: deps.Tokens, MaxBytes: c.MaxMailBytes,
-		Workers: runtime.GOMAXPROCS(0), Now: deps.Now, NewID: newID,
+		Workers: runtime.GOMAXPROCS(0), Now: deps.Now, NewID: deps.NewID,
+	}
+	if out.NewID == nil {
+		out.NewID = newID
 	}
 	if out.Now == nil {
 		out.Now = time.Now

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/text/language"
 
@@ -23,8 +24,8 @@ const DefaultTenant = "default"
 // Config is how a composer works. [Default] is complete; durations and sizes
 // must stay positive.
 type Config struct {
-	// RPC is where MailService is served.
-	RPC rpc.ServerConfig `yaml:"rpc"`
+	// GRPC is where MailService is served.
+	GRPC rpc.ServerConfig `yaml:"grpc"`
 	// PublicURL is where the tracker is reached from outside, which pixels,
 	// click links and unsubscribe links lead to.
 	PublicURL string `yaml:"public_url"`
@@ -39,6 +40,8 @@ type Config struct {
 	Lanes lane.Set `yaml:"lanes"`
 	// Tenants are those who may send, by name.
 	Tenants map[string]Tenant `yaml:"tenants"`
+	// Drain bounds how long calls under way may take at a stop.
+	Drain time.Duration `yaml:"drain"`
 }
 
 // Tenant is one sender of mail.
@@ -94,11 +97,12 @@ type Brand struct {
 // on loopback.
 func Default() Config {
 	return Config{
-		RPC:           rpc.ServerConfig{Listen: "127.0.0.1:7410"},
+		GRPC:          rpc.ServerConfig{Listen: "127.0.0.1:7410"},
 		PublicURL:     "http://127.0.0.1:7442",
 		MaxMailBytes:  1 << 20,
 		BatchInFlight: 64,
 		Lanes:         lane.Default(),
+		Drain:         15 * time.Second,
 		Tenants: map[string]Tenant{DefaultTenant: {
 			From:         Sender{Email: "no-reply@kurir.example", Name: "Kurir"},
 			ReturnDomain: "bounce.kurir.example",
@@ -111,8 +115,8 @@ func Default() Config {
 func (c Config) Validate() error {
 	var faults []error
 	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if err := c.RPC.Validate(); err != nil {
-		fail("rpc: %w", err)
+	if err := c.GRPC.Validate(); err != nil {
+		fail("grpc: %w", err)
 	}
 	if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
 		fail("public_url: is no http or https address")
@@ -122,6 +126,9 @@ func (c Config) Validate() error {
 	}
 	if c.BatchInFlight < 1 || c.BatchInFlight > 10_000 {
 		fail("batch_in_flight: is not within 1 and 10000")
+	}
+	if c.Drain <= 0 {
+		fail("drain: is not positive")
 	}
 	if err := c.Lanes.Validate(); err != nil {
 		faults = append(faults, err)

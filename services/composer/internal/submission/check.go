@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"kurir.dev/kit/fault"
-	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mailaddr"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/composer/internal/civil"
@@ -144,20 +143,23 @@ func (c *Composer) checkTimes(d *draft) error {
 		}
 		d.sendAt = at
 	}
-	if asked := d.req.Options.ExpiresIn; asked != nil {
-		own, _ := c.cfg.Lanes.Lookup(d.content.kind.Lane())
-		if _, ok := own.ClampExpiry(*asked); !ok || *asked <= 0 {
-			return outOfRange(own)
-		}
-		d.expires = *asked
-	}
-	return nil
+	var err error
+	d.expires, err = c.expiry(d.content.kind.Lane(), d.req.Options.ExpiresIn)
+	return err
 }
 
-// outOfRange is an expiry that a lane does not allow.
-func outOfRange(l lane.Lane) error {
-	return fault.Invalidf(faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE, "options.expires_in",
-		"is not within %s and %s", l.MinExpiry, l.MaxExpiry)
+// expiry checks an asked expiry by the bounds of a lane; nil is zero, which is
+// the lane's default.
+func (c *Composer) expiry(name string, asked *time.Duration) (time.Duration, error) {
+	if asked == nil {
+		return 0, nil
+	}
+	l, _ := c.cfg.Lanes.Lookup(name)
+	if _, ok := l.ClampExpiry(*asked); !ok || *asked <= 0 {
+		return 0, fault.Invalidf(faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE, "options.expires_in",
+			"is not within %s and %s", l.MinExpiry, l.MaxExpiry)
+	}
+	return *asked, nil
 }
 
 // checkCode holds to the proto's pattern: 4 to 32 letters and digits, with '-'

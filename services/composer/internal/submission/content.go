@@ -77,10 +77,12 @@ func (otp *OTP) content(c *Composer, t *tenant, o *Options) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, _ := c.cfg.Lanes.Lookup(lane.OTP)
-	out.expires = own.Expiry
-	if o.ExpiresIn != nil {
-		out.expires = *o.ExpiresIn
+	if out.expires, err = c.expiry(lane.OTP, o.ExpiresIn); err != nil {
+		return nil, err
+	}
+	if out.expires == 0 {
+		own, _ := c.cfg.Lanes.Lookup(lane.OTP)
+		out.expires = own.Expiry
 	}
 	out.values, err = out.template.Fill(template.Values{
 		"code": otp.Code, "product_name": otp.ProductName, "purpose": otp.Purpose, "expires_in": out.expires,

@@ -1,0 +1,70 @@
+// Composerd is Kurir's composer as a process of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"kurir.dev/kit/app"
+	"kurir.dev/kit/conf"
+	"kurir.dev/kit/rpc"
+	"kurir.dev/kit/telemetry"
+	"kurir.dev/kit/token"
+	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
+	"kurir.dev/services/composer"
+)
+
+func main() { app.Main("composerd", run) }
+
+func run(ctx context.Context, args []string) (err error) {
+	opts, err := conf.Flags("composerd", args)
+	if err != nil {
+		return err
+	}
+	if opts.Version {
+		_, err := fmt.Fprintln(os.Stdout, "composerd", app.Version())
+		return err
+	}
+	cfg := defaults()
+	if err := conf.Load(opts.Config, os.Environ(), "KURIR_COMPOSER", &cfg); err != nil {
+		return err
+	}
+	if opts.Listen != "" {
+		cfg.GRPC.Listen = opts.Listen
+	}
+	show := func(w io.Writer) error { return conf.Print(w, cfg) }
+	switch {
+	case opts.Print:
+		return show(os.Stdout)
+	case opts.Check:
+		_, err := fmt.Fprintln(os.Stdout, "the configuration is good")
+		return err
+	}
+
+	tel, err := telemetry.New(ctx, "composer", app.Version(), cfg.Telemetry)
+	if err != nil {
+		return fmt.Errorf("starting telemetry: %w", err)
+	}
+	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
+	tokens, err := token.LoadRing(cfg.Tokens)
+	if err != nil {
+		return fmt.Errorf("reading the token keys: %w", err)
+	}
+	router, err := rpc.Dial(cfg.Peers.Router, rpc.ClientDeps{Telemetry: tel})
+	if err != nil {
+		return fmt.Errorf("dialling the router: %w", err)
+	}
+	defer func() { err = errors.Join(err, router.Close()) }()
+
+	ready := app.NewReady()
+	svc, err := composer.New(ctx, composer.Deps{
+		Telemetry: tel, Router: routerv1.NewRouterServiceClient(router), Tokens: tokens, Ready: ready,
+	}, cfg.Config)
+	if err != nil {
+		return err
+	}
+	return app.Run(ctx, tel.Log, cfg.Drain, app.Ops(cfg.Ops, tel, ready, show), svc.Part())
+}
