@@ -28,7 +28,7 @@ import (
 // house is a router with a real broker and a real store around it, and a clock
 // that stands still unless it is moved.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	kafka  *brokertest.Broker
 	client *broker.Client
 	codec  *record.Codec
@@ -46,7 +46,7 @@ type house struct {
 }
 
 // setup gives a house whose router is ready.
-func setup(t *testing.T) *house {
+func setup(t testing.TB) *house {
 	t.Helper()
 	h := build(t)
 	h.start()
@@ -55,7 +55,7 @@ func setup(t *testing.T) *house {
 }
 
 // build gives a house whose router does not run yet.
-func build(t *testing.T) *house {
+func build(t testing.TB) *house {
 	t.Helper()
 	keys, err := seal.Generate()
 	if err != nil {
