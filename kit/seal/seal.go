@@ -4,8 +4,8 @@
 // A [Keyring] holds several keys: the primary seals, all open. To rotate,
 // add a key, let every process load the new file, make it primary, and drop
 // the old key when nothing sealed under it is left. The keyring file holds
-// its keys in the clear and is guarded by its mode, 0600: it belongs on a disk
-// of its own or in the orchestrator's secret store.
+// its keys in the clear and is guarded by its mode, 0600, or 0640 where the
+// orchestrator's secret store hands it to a group.
 //
 // Errors say that something could not be opened, never what was in it.
 package seal
