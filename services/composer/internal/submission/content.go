@@ -282,9 +282,23 @@ func (g *Generic) own(c *Composer, t *tenant, o *Options) (*content, error) {
 		return nil, err
 	}
 	if own.Text == "" {
-		own.Text = html2text.HTML2TextWithOptions(own.HTML, html2text.WithUnixLineBreaks())
+		own.Text = plainText(own.HTML)
 	}
 	return &content{kind: kind.Generic, own: own, locale: locale}, nil
+}
+
+// plainText makes the text part of a mail whose caller gave HTML alone: its
+// words, with the addresses of its links.
+func plainText(page string) string {
+	var out []string
+	for line := range strings.Lines(html2text.HTML2TextWithOptions(page, html2text.WithUnixLineBreaks())) {
+		line = strings.TrimSpace(line)
+		if line == "" && (len(out) == 0 || out[len(out)-1] == "") {
+			continue
+		}
+		out = append(out, line)
+	}
+	return strings.TrimSpace(strings.Join(out, "\n")) + "\n"
 }
 
 // noNUL checks a text of any number of lines.

@@ -209,7 +209,8 @@ func (t *Template) Render(locale string, values Values, dress Dress) (*Rendered,
 	if err != nil {
 		return nil, t.broken(err)
 	}
-	if out.Subject = strings.TrimSpace(subject); strings.ContainsAny(out.Subject, "\r\n\x00") {
+	// A no-break space would have the whole line encoded, for nothing.
+	if out.Subject = strings.TrimSpace(strings.ReplaceAll(subject, "\u00a0", " ")); strings.ContainsAny(out.Subject, "\r\n\x00") {
 		return nil, t.split(values)
 	}
 	data["subject"] = out.Subject
@@ -221,6 +222,7 @@ func (t *Template) Render(locale string, values Values, dress Dress) (*Rendered,
 		if out.HTML, err = execute(buf, l.html, data); err != nil {
 			return nil, t.broken(err)
 		}
+		out.HTML = strings.TrimSpace(out.HTML) + "\n"
 	}
 	return out, nil
 }
