@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
 
+	"kurir.dev/kit/broker/internal/sock"
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/kit/topic"
@@ -75,10 +76,6 @@ func Dial(cfg Config, t *telemetry.Telemetry) (*Client, error) {
 	}, nil
 }
 
-// embeddedHost is how the embedded broker names itself in metadata; it is
-// never resolved, a socket client dials its socket whatever the name.
-const embeddedHost = "embedded:9092"
-
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 func (c Config) dial() (net.Addr, dialFunc) {
@@ -87,8 +84,8 @@ func (c Config) dial() (net.Addr, dialFunc) {
 		var d net.Dialer
 		return kafka.TCP(c.Addrs...), d.DialContext
 	}
-	return kafka.TCP(embeddedHost), func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialSocket(ctx, path)
+	return kafka.TCP(sock.Host), func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return sock.Dial(ctx, path)
 	}
 }
 
@@ -148,7 +145,7 @@ func (c *Client) Dialer() *kafka.Dialer { return c.dialer }
 // groups together with [Client.Dialer].
 func (c *Client) Bootstrap() []string {
 	if c.cfg.socket() != "" {
-		return []string{embeddedHost}
+		return []string{sock.Host}
 	}
 	return c.cfg.Addrs
 }
@@ -183,8 +180,7 @@ func overloaded(msg string) error {
 
 // retriable tells errors that another try may cure from those it cannot.
 func retriable(err error) bool {
-	var ke kafka.Error
-	if errors.As(err, &ke) {
+	if ke, ok := errors.AsType[kafka.Error](err); ok {
 		return ke.Temporary() || ke.Timeout() || errors.Is(ke, kafka.Unknown)
 	}
 	return !errors.Is(err, context.Canceled)

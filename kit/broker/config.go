@@ -7,11 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"kurir.dev/kit/broker/internal/sock"
 	"kurir.dev/kit/conf"
 )
-
-// unixPrefix begins the address of a broker on a unix socket.
-const unixPrefix = "unix:"
 
 // Config says how to reach the broker and how to write to it. Start from
 // [Default]; [Config.Validate] reports every fault at once.
@@ -88,7 +86,7 @@ func (c Config) Validate() error {
 		fault("addrs: at least one broker address is needed")
 	}
 	for _, a := range c.Addrs {
-		if path, ok := strings.CutPrefix(a, unixPrefix); ok {
+		if path, ok := strings.CutPrefix(a, sock.Prefix); ok {
 			if path == "" || len(c.Addrs) > 1 {
 				fault("addrs: %q: a unix socket needs a path and stands alone", a)
 			}
@@ -121,7 +119,7 @@ func (c Config) Validate() error {
 // socket returns the path of the unix socket, empty for TCP.
 func (c Config) socket() string {
 	if len(c.Addrs) == 1 {
-		if path, ok := strings.CutPrefix(c.Addrs[0], unixPrefix); ok {
+		if path, ok := strings.CutPrefix(c.Addrs[0], sock.Prefix); ok {
 			return path
 		}
 	}

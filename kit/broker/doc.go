@@ -1,3 +1,4 @@
-// Package broker reaches the Kafka broker: topics, producing, lag; and holds
-// the embedded one.
+// Package broker reaches the Kafka broker: topics, producing, lag. The broker
+// that runs in the process itself is package embedded, and is reached the same
+// way.
 package broker

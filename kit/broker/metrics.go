@@ -22,8 +22,7 @@ func newProducerMeters(t *telemetry.Telemetry, p *Producer) *producerMeters {
 	records, _ := m.Int64Counter("kurir_broker_produced_records",
 		metric.WithDescription("Records by what became of them: acked, failed (outcome unknown), refused (queue full)."))
 	latency, _ := m.Float64Histogram("kurir_broker_produce_seconds", metric.WithUnit("s"),
-		metric.WithDescription("From request to acknowledgement of one batch."),
-		metric.WithExplicitBucketBoundaries(.0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10))
+		metric.WithDescription("From request to acknowledgement of one batch."))
 	_, _ = m.Int64ObservableGauge("kurir_broker_queued_records",
 		metric.WithDescription("Records queued or unacknowledged."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {

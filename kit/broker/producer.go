@@ -137,7 +137,7 @@ func (p *Producer) enqueue(ctx context.Context, m Message, done func(Position, e
 	q.items = append(q.items, it)
 	if !q.running {
 		q.running = true
-		p.writers.Go(func() { p.write(key, q) })
+		p.writers.Go(func() { p.write(key, q) }) //nolint:contextcheck // batches outlive the call that began them
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func expect(t *testing.T, c *broker.Client, topic string, partition, n int) {
 	r := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: c.Bootstrap(), Dialer: c.Dialer(), Topic: topic, Partition: partition, MaxWait: 100 * time.Millisecond,
 	})
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close()
 	for i := range n {
 		m, err := r.ReadMessage(t.Context())
 		if err != nil || m.Offset != int64(i) {

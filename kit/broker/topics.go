@@ -13,6 +13,9 @@ import (
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 )
 
+// MaxBatchBytes is the largest batch of records that topics take.
+const MaxBatchBytes = 4 << 20
+
 // partitions remembers how many partitions topics have.
 type partitions struct {
 	mu sync.Mutex
@@ -156,7 +159,7 @@ func (c *Client) topicConfig(name string, have map[string]int, lanes []string) k
 			{ConfigName: "retention.ms", ConfigValue: "-1"},
 			{ConfigName: "retention.bytes", ConfigValue: "-1"},
 			{ConfigName: "segment.bytes", ConfigValue: "16777216"},
-			{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(maxBatchBytes)},
+			{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(MaxBatchBytes)},
 		},
 	}
 }

@@ -21,8 +21,8 @@ const (
 
 // Failed tries are repeated after these pauses, doubled and jittered.
 const (
-	pauseMin = 20 * time.Millisecond
-	pauseMax = 500 * time.Millisecond
+	pauseLeast = 20 * time.Millisecond
+	pauseMost  = 500 * time.Millisecond
 )
 
 // probeEvery is how often a broker that failed is asked for a sign of life.
@@ -119,15 +119,15 @@ func (p *Producer) relearn(l line, err error) {
 		return
 	}
 	p.client.parts.forget(l.topic)
-	ctx, cancel := context.WithTimeout(p.ctx, pauseMax)
+	ctx, cancel := context.WithTimeout(p.ctx, pauseMost)
 	defer cancel()
 	_ = p.client.refresh(ctx) // the next try tells
 }
 
 // pause waits between tries, or until the producer is cancelled.
 func (p *Producer) pause(try int) {
-	d := min(pauseMin<<min(try, 10), pauseMax)
-	t := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter
+	d := min(pauseLeast<<min(try, 10), pauseMost)
+	t := time.NewTimer(d/2 + rand.N(d/2))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -80,7 +80,7 @@ func (c *Consumer) begin(ctx context.Context, gen *kafka.Generation) {
 	c.mu.Lock()
 	c.session = s
 	c.mu.Unlock()
-	gen.Start(func(ended context.Context) { s.run(ended, ctx) })
+	gen.Start(func(ended context.Context) { s.run(context.WithoutCancel(ctx), ended, ctx) })
 }
 
 // leave waits for the last session to drain and leaves the group. Joining,

@@ -128,7 +128,8 @@ func one(t *testing.T) (*brokertest.Broker, *broker.Client, *broker.Producer) {
 	t.Helper()
 	b := brokertest.New(t, nil)
 	c := b.Client(func(cfg *broker.Config) { cfg.Partitions = 1 }, "otp")
-	return b, c, b.Producer(c)
+	p := b.Producer(c)
+	return b, c, p
 }
 
 // put produces values to partition p of a topic and returns their offsets.

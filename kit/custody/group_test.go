@@ -64,7 +64,7 @@ func (w *wire) accept() {
 }
 
 func (w *wire) carry(from, to net.Conn) {
-	defer to.Close() //nolint:errcheck // test
+	defer to.Close()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
@@ -273,7 +273,8 @@ func TestScatteredCompletions(t *testing.T) {
 	for handed < total {
 		select {
 		case d := <-h.got:
-			if handed++; d.Offset%2 == 1 {
+			handed++
+			if d.Offset%2 == 1 {
 				d.Complete(-1)
 			} else {
 				held = append(held, d)

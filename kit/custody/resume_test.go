@@ -25,39 +25,55 @@ func TestResume(t *testing.T) {
 		problem bool
 	}{
 		{
-			"never committed", -1, "", broker.Bounds{First: 10, Last: 100},
-			mark.Mark{Low: 10, Journal: 0, Limit: 100}, false,
+			"never committed", -1, "",
+			broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 10, Journal: 0, Limit: 100},
+			false,
 		},
 		{
 			"as committed", 50, full.Encode(), broker.Bounds{First: 10, Last: 300}, full, false,
 		},
 		{
-			"nothing was handed out beyond the end", 50, full.Encode(), broker.Bounds{First: 10, Last: 100},
-			mark.Mark{Low: 50, Done: full.Done, Journal: 40, Limit: 100}, false,
+			"nothing was handed out beyond the end", 50, full.Encode(),
+			broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 50, Done: full.Done, Journal: 40, Limit: 100},
+			false,
 		},
 		{
-			"plain watermark needs the whole journal", 50, "", broker.Bounds{First: 10, Last: 100},
-			mark.Mark{Low: 50, Journal: 0, Limit: 100}, false,
+			"plain watermark needs the whole journal", 50, "",
+			broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 50, Journal: 0, Limit: 100},
+			false,
 		},
 		{
-			"metadata of another kind", 50, "whatever", broker.Bounds{First: 10, Last: 100},
-			mark.Mark{Low: 50, Journal: 0, Limit: 100}, true,
+			"metadata of another kind", 50, "whatever",
+			broker.Bounds{First: 10, Last: 100},
+			mark.Mark{Low: 50, Journal: 0, Limit: 100},
+			true,
 		},
 		{
-			"log shorter than the commit", 50, full.Encode(), broker.Bounds{First: 0, Last: 49},
-			mark.Mark{Low: 0, Journal: 0, Limit: 49}, true,
+			"log shorter than the commit", 50, full.Encode(),
+			broker.Bounds{First: 0, Last: 49},
+			mark.Mark{Low: 0, Journal: 0, Limit: 49},
+			true,
 		},
 		{
-			"log deleted above the commit", 50, full.Encode(), broker.Bounds{First: 55, Last: 300},
-			mark.Mark{Low: 60, Done: full.Done[1:], Journal: 40, Limit: 200}, true,
+			"log deleted above the commit", 50, full.Encode(),
+			broker.Bounds{First: 55, Last: 300},
+			mark.Mark{Low: 60, Done: full.Done[1:], Journal: 40, Limit: 200},
+			true,
 		},
 		{
-			"log deleted between spans", 50, full.Encode(), broker.Bounds{First: 65, Last: 300},
-			mark.Mark{Low: 65, Done: full.Done[1:], Journal: 40, Limit: 200}, true,
+			"log deleted between spans", 50, full.Encode(),
+			broker.Bounds{First: 65, Last: 300},
+			mark.Mark{Low: 65, Done: full.Done[1:], Journal: 40, Limit: 200},
+			true,
 		},
 		{
-			"at the end", 100, "k11;0;", broker.Bounds{First: 99, Last: 100},
-			mark.Mark{Low: 100, Journal: 0, Limit: 100}, false,
+			"at the end", 100, "k11;0;",
+			broker.Bounds{First: 99, Last: 100},
+			mark.Mark{Low: 100, Journal: 0, Limit: 100},
+			false,
 		},
 	}
 	for _, tt := range tests {

@@ -42,10 +42,9 @@ func newSession(ctx context.Context, c *Consumer, gen *kafka.Generation) *sessio
 	return s
 }
 
-// run is the session from its assignment until it is let go. gen ends with
-// the generation, stop when the consumer shall stop.
-func (s *session) run(gen, stop context.Context) {
-	ctx := context.WithoutCancel(s.life)
+// run is the session from its assignment until it is let go. ctx never ends,
+// gen ends with the generation, stop when the consumer shall stop.
+func (s *session) run(ctx, gen, stop context.Context) {
 	s.log.InfoContext(ctx, "partitions assigned", slog.Int("partitions", len(s.parts)))
 	beating, still := context.WithCancel(ctx)
 	committing, last := context.WithCancel(ctx)

@@ -93,7 +93,7 @@ func (k *Keyring) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp) //nolint:errcheck // gone already after the rename
+	defer os.Remove(tmp) // gone already after the rename
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("storing keyring: %w", err)
 	}
@@ -106,7 +106,7 @@ func (k *Keyring) create(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp) //nolint:errcheck // a leftover name of the same file
+	defer os.Remove(tmp) // a second name of the same file
 	if err := os.Link(tmp, path); err != nil {
 		return fmt.Errorf("storing keyring: %w", err)
 	}

@@ -10,24 +10,25 @@ import (
 	"time"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/telemetry"
 )
 
 // Broker is an embedded broker that lives as long as its test.
 type Broker struct {
 	tb  testing.TB
-	cfg broker.EmbeddedConfig
+	cfg embedded.Config
 
 	mu       sync.Mutex
-	embedded *broker.Embedded
+	embedded *embedded.Broker
 }
 
 // New starts a broker in a temporary directory. It does not sync to disk: a
 // test's broker outlives kills of the process, not of the machine. change may
 // alter its configuration; nil leaves it.
-func New(tb testing.TB, change func(*broker.EmbeddedConfig)) *Broker {
+func New(tb testing.TB, change func(*embedded.Config)) *Broker {
 	tb.Helper()
-	cfg := broker.DefaultEmbedded()
+	cfg := embedded.Default()
 	cfg.Dir, cfg.Sync, cfg.TrimEvery, cfg.MinFreeBytes = tb.TempDir(), false, time.Hour, 1<<20
 	if change != nil {
 		change(&cfg)
@@ -43,9 +44,9 @@ func (b *Broker) Start() {
 	b.tb.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e, err := broker.StartEmbedded(b.tb.Context(), b.cfg, slog.New(slog.DiscardHandler))
+	e, err := embedded.Start(b.tb.Context(), b.cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
-		b.tb.Fatalf("StartEmbedded() = %v", err)
+		b.tb.Fatalf("Start() = %v", err)
 	}
 	b.embedded = e
 }
@@ -64,7 +65,7 @@ func (b *Broker) Stop() {
 }
 
 // Embedded is the broker itself, nil while stopped.
-func (b *Broker) Embedded() *broker.Embedded {
+func (b *Broker) Embedded() *embedded.Broker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.embedded

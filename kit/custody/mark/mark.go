@@ -106,7 +106,7 @@ func Parse(offset int64, metadata string) (Mark, error) {
 		n, err := strconv.ParseUint(digits, 36, 62)
 		ok = ok && found && err == nil
 		rest = tail
-		return int64(n) //nolint:gosec // 62 bits
+		return int64(n)
 	}
 	m.Journal = next(";") - 1
 	m.Limit = offset + next(";")

@@ -166,9 +166,10 @@ func exercise(t *testing.T, script []byte) {
 		case 6:
 			w.commit()
 		case 7:
-			if arg%5 == 0 {
+			switch arg % 5 {
+			case 0:
 				w.takeOver()
-			} else if arg%5 == 1 {
+			case 1:
 				w.abandon(arg)
 			}
 		}

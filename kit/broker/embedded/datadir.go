@@ -1,4 +1,4 @@
-package broker
+package embedded
 
 import (
 	"errors"
@@ -131,5 +131,5 @@ func freeBytes(dir string) (int64, error) {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("asking for free space: %w", err)
 	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // far below 63 bits
+	return int64(st.Bavail) * st.Bsize, nil
 }

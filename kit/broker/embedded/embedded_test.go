@@ -1,10 +1,9 @@
-package broker_test
+package embedded_test
 
 import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -20,6 +19,7 @@ import (
 
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/broker/brokertest"
+	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/custody/mark"
 	"kurir.dev/kit/fault"
 )
@@ -30,17 +30,16 @@ const childEnv = "KURIR_TEST_BROKER_DIR"
 // in the environment until then.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		cfg := broker.DefaultEmbedded()
+		cfg := embedded.Default()
 		cfg.Dir, cfg.MinFreeBytes, cfg.TrimEvery = dir, 1<<20, time.Hour
-		if _, err := broker.StartEmbedded(context.Background(), cfg, slog.Default()); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
+		if _, err := embedded.Start(context.Background(), cfg, slog.Default()); err != nil {
+			panic(err)
 		}
-		fmt.Println("ready")
+		_, _ = os.Stdout.WriteString("ready\n")
 		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent is gone
-		os.Exit(0)
+		return
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // child serves dir in a process of its own and returns what kills it.
@@ -129,18 +128,18 @@ func TestEmbeddedRefuses(t *testing.T) {
 		name, dir string
 		want      error
 	}{
-		{"locked", used, broker.ErrLocked},
-		{"not writable", filepath.Join(file, "below"), broker.ErrNotWritable},
-		{"no directory", "", broker.ErrNotWritable},
-		{"newer", newer, broker.ErrNewer},
-		{"foreign", foreign, broker.ErrForeign},
+		{"locked", used, embedded.ErrLocked},
+		{"not writable", filepath.Join(file, "below"), embedded.ErrNotWritable},
+		{"no directory", "", embedded.ErrNotWritable},
+		{"newer", newer, embedded.ErrNewer},
+		{"foreign", foreign, embedded.ErrForeign},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := broker.StartEmbedded(t.Context(), broker.EmbeddedConfig{Dir: tt.dir}, slog.New(slog.DiscardHandler))
+			_, err := embedded.Start(t.Context(), embedded.Config{Dir: tt.dir}, slog.New(slog.DiscardHandler))
 			if !errors.Is(err, tt.want) {
-				t.Errorf("StartEmbedded(%q) = %v, want %v", tt.dir, err, tt.want)
+				t.Errorf("Start(%q) = %v, want %v", tt.dir, err, tt.want)
 			}
 		})
 	}
@@ -149,7 +148,7 @@ func TestEmbeddedRefuses(t *testing.T) {
 func TestEmbeddedSocket(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40))
-	b := brokertest.New(t, func(cfg *broker.EmbeddedConfig) { cfg.Dir = dir })
+	b := brokertest.New(t, func(cfg *embedded.Config) { cfg.Dir = dir })
 	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "kafka.sock"): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -254,7 +253,7 @@ func TestEmbeddedDiskGuard(t *testing.T) {
 	t.Parallel()
 	var free atomic.Int64
 	free.Store(1 << 30)
-	b := brokertest.New(t, func(cfg *broker.EmbeddedConfig) {
+	b := brokertest.New(t, func(cfg *embedded.Config) {
 		cfg.MinFreeBytes, cfg.GuardEvery = 1<<20, time.Millisecond
 		cfg.Free = func(string) (int64, error) { return free.Load(), nil }
 	})

@@ -1,4 +1,4 @@
-package broker
+package embedded
 
 import (
 	"context"
@@ -9,10 +9,12 @@ import (
 	"net"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kurir.dev/kit/broker"
 )
 
 // maxFrame is the largest request: a batch and what is around it.
-const maxFrame = 4 * maxBatchBytes
+const maxFrame = 4 * broker.MaxBatchBytes
 
 // errFrame ends a connection whose requests would crash the broker.
 var errFrame = errors.New("request frame is not of the Kafka protocol")
@@ -46,7 +48,7 @@ func (f *frames) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	size := binary.BigEndian.Uint32(f.head[:4])
-	key := int16(binary.BigEndian.Uint16(f.head[4:6])) //nolint:gosec // the protocol's int16
+	key := int16(binary.BigEndian.Uint16(f.head[4:6]))
 	if size < 8 || size > maxFrame || kmsg.RequestForKey(key) == nil {
 		f.log.WarnContext(context.Background(), "connection cut for a bad request frame", //nolint:forbidigo // a reader has none
 			slog.Uint64("bytes", uint64(size)), slog.Int("api_key", int(key)))

@@ -1,4 +1,10 @@
-package broker
+// Package embedded is an in-process broker that speaks the Kafka protocol and
+// keeps its records on disk: franz-go's kfake behind a layer that takes off
+// its sharp edges. It serves development, evaluation and one small machine, is
+// reached over a private unix socket by the same client code as any broker,
+// and is a package of its own so that services which use a real broker do not
+// link it.
+package embedded
 
 import (
 	"context"
@@ -14,12 +20,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kurir.dev/kit/app"
+	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/internal/sock"
 )
 
-// EmbeddedConfig of the in-process broker. Zero fields mean what
-// [DefaultEmbedded] says, but for Dir, which is needed, and Sync, which is
+const (
+	// metadataTTL bounds how long the broker's own client routes by an old
+	// layout.
+	metadataTTL = 2 * time.Second
+	// requestTimeout bounds one of its requests where no other bound is set.
+	requestTimeout = 10 * time.Second
+)
+
+// Config of the in-process broker. Zero fields mean what
+// [Default] says, but for Dir, which is needed, and Sync, which is
 // what it says.
-type EmbeddedConfig struct {
+type Config struct {
 	// Dir is where it keeps everything; made if missing, mode 0700.
 	Dir string `yaml:"dir"`
 	// Socket is the path of its unix socket, mode 0600; empty means
@@ -42,23 +58,24 @@ type EmbeddedConfig struct {
 	Free func(dir string) (int64, error) `yaml:"-"`
 }
 
-// DefaultEmbedded is a configuration with every acknowledged record on disk,
+// Default is a configuration with every acknowledged record on disk,
 // Dir left open.
-func DefaultEmbedded() EmbeddedConfig {
-	return EmbeddedConfig{
+func Default() Config {
+	return Config{
 		Sync: true, MinFreeBytes: 256 << 20, GuardEvery: time.Second, TrimEvery: 10 * time.Second, Free: freeBytes,
 	}
 }
 
-// Embedded is an in-process broker that speaks the Kafka protocol over a
+// Broker is an in-process broker that speaks the Kafka protocol over a
 // private unix socket: for development, evaluation and one small machine.
-type Embedded struct {
-	cfg     EmbeddedConfig
+type Broker struct {
+	cfg     Config
 	log     *slog.Logger
 	dir     *dataDir
 	listen  *listener
 	cluster *kfake.Cluster
-	kafka   *kafka.Client // over in-memory connections
+	kafka   *kafka.Client    // over in-memory connections
+	memory  *kafka.Transport // below it
 	guard   *guard
 	cancel  context.CancelFunc
 	tasks   sync.WaitGroup
@@ -73,33 +90,30 @@ func brokerConfigs() map[string]string {
 		"log.retention.bytes":            "-1",
 		"offsets.retention.minutes":      "5256000", // ten years
 		"log.cleaner.backoff.ms":         "86400000",
-		"message.max.bytes":              strconv.Itoa(maxBatchBytes),
+		"message.max.bytes":              strconv.Itoa(broker.MaxBatchBytes),
 		"group.min.session.timeout.ms":   "100",
 		"transactional.id.expiration.ms": "604800000",
 	}
 }
 
-// maxBatchBytes is the largest batch topics take.
-const maxBatchBytes = 4 << 20
-
-// StartEmbedded opens the data directory, which one process may have open at
-// a time ([ErrLocked]), and serves it until [Embedded.Close]. ctx bounds only
+// Start opens the data directory, which one process may have open at
+// a time ([ErrLocked]), and serves it until [Broker.Close]. ctx bounds only
 // the start.
-func StartEmbedded(ctx context.Context, cfg EmbeddedConfig, log *slog.Logger) (*Embedded, error) {
+func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
 	cfg = cfg.defaulted()
 	dir, err := openDir(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	e := &Embedded{cfg: cfg, log: log, dir: dir, cancel: func() {}}
+	e := &Broker{cfg: cfg, log: log, dir: dir, cancel: func() {}}
 	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(err, e.Close(context.WithoutCancel(ctx)))
 	}
 	return e, nil
 }
 
-func (c EmbeddedConfig) defaulted() EmbeddedConfig {
-	d := DefaultEmbedded()
+func (c Config) defaulted() Config {
+	d := Default()
 	if c.Socket == "" {
 		c.Socket = filepath.Join(c.Dir, "kafka.sock")
 	}
@@ -125,9 +139,9 @@ func (c EmbeddedConfig) defaulted() EmbeddedConfig {
 //  3. compare what was committed with what is there
 //  4. let clients in
 //  5. watch the disk and trim
-func (e *Embedded) start(ctx context.Context) error {
+func (e *Broker) start(ctx context.Context) error {
 	var err error
-	if e.listen, err = bind(e.cfg.Socket, e.log); err != nil {
+	if e.listen, err = bind(ctx, e.cfg.Socket, e.log); err != nil {
 		return err
 	}
 	opts := []kfake.Opt{
@@ -141,10 +155,8 @@ func (e *Embedded) start(ctx context.Context) error {
 	if e.cluster, err = kfake.NewCluster(opts...); err != nil {
 		return fmt.Errorf("loading broker data in %q: %w", e.cfg.Dir, err)
 	}
-	e.kafka = &kafka.Client{
-		Addr: kafka.TCP(embeddedHost), Timeout: requestTimeout,
-		Transport: &kafka.Transport{Dial: e.listen.pipe, ClientID: "kurir-embedded", MetadataTTL: metadataTTL},
-	}
+	e.memory = &kafka.Transport{Dial: e.listen.pipe, ClientID: "kurir-embedded", MetadataTTL: metadataTTL}
+	e.kafka = &kafka.Client{Addr: kafka.TCP(sock.Host), Timeout: requestTimeout, Transport: e.memory}
 	if err := e.verify(ctx); err != nil {
 		return fmt.Errorf("checking committed offsets in %q: %w", e.cfg.Dir, err)
 	}
@@ -179,16 +191,16 @@ func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	}
 }
 
-// Addr is its address for [Config.Addrs].
-func (e *Embedded) Addr() string { return unixPrefix + e.cfg.Socket }
+// Addr is its address for the addresses of broker.Config.
+func (e *Broker) Addr() string { return sock.Prefix + e.cfg.Socket }
 
 // Part ends the broker. It comes before all parts that use it.
-func (e *Embedded) Part() app.Part { return app.Part{Name: "embedded broker", Stop: e.Close} }
+func (e *Broker) Part() app.Part { return app.Part{Name: "embedded broker", Stop: e.Close} }
 
 // Close stops serving, stores the state and unlocks the directory. It waits
 // until all is on disk even when ctx ends before, which it then reports. Safe
 // to call twice.
-func (e *Embedded) Close(ctx context.Context) error {
+func (e *Broker) Close(ctx context.Context) error {
 	var err error
 	e.once.Do(func() {
 		e.cancel()
@@ -196,8 +208,8 @@ func (e *Embedded) Close(ctx context.Context) error {
 		if e.cluster != nil {
 			e.cluster.Close()
 		}
-		if e.kafka != nil {
-			e.kafka.Transport.(*kafka.Transport).CloseIdleConnections() //nolint:forcetypeassert // made in start
+		if e.memory != nil {
+			e.memory.CloseIdleConnections()
 		}
 		if e.listen != nil {
 			e.listen.shut()
@@ -212,13 +224,12 @@ type clusterLog struct{ log *slog.Logger }
 
 // Logf implements kfake.Logger.
 func (l clusterLog) Logf(level kfake.LogLevel, format string, args ...any) {
-	to := slog.LevelDebug
-	switch level { //nolint:exhaustive // the rest is chatter
+	to := slog.LevelWarn
+	switch level {
 	case kfake.LogLevelError:
 		to = slog.LevelError
 	case kfake.LogLevelWarn:
-		to = slog.LevelWarn
-	default:
+	default: // chatter
 		return
 	}
 	l.log.Log(context.Background(), to, "embedded broker", //nolint:forbidigo // kfake logs without a context

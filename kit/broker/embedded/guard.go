@@ -1,4 +1,4 @@
-package broker
+package embedded
 
 import (
 	"context"
@@ -12,13 +12,13 @@ import (
 // guard refuses records while the disk is nearly full: kfake acknowledges a
 // commit that it could not write, so commits must always find room.
 type guard struct {
-	cfg     EmbeddedConfig
+	cfg     Config
 	cluster *kfake.Cluster
 	log     *slog.Logger
 	refusal *kfake.FaultHandle // while records are refused
 }
 
-func newGuard(cfg EmbeddedConfig, cluster *kfake.Cluster, log *slog.Logger) *guard {
+func newGuard(cfg Config, cluster *kfake.Cluster, log *slog.Logger) *guard {
 	return &guard{cfg: cfg, cluster: cluster, log: log}
 }
 

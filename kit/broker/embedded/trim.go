@@ -1,4 +1,4 @@
-package broker
+package embedded
 
 import (
 	"context"
@@ -20,7 +20,7 @@ type place struct {
 }
 
 // groups asks for every group there is.
-func (e *Embedded) groups(ctx context.Context) ([]*kfake.GroupInfo, error) {
+func (e *Broker) groups(ctx context.Context) ([]*kfake.GroupInfo, error) {
 	res, err := e.kafka.ListGroups(ctx, &kafka.ListGroupsRequest{})
 	if err == nil {
 		err = res.Error
@@ -42,7 +42,7 @@ func (e *Embedded) groups(ctx context.Context) ([]*kfake.GroupInfo, error) {
 // A partition that nobody committed on keeps everything. The last batch always
 // stays: a log that is trimmed whole starts again at offset zero after a
 // restart. Disk is freed segment by segment.
-func (e *Embedded) Trim(ctx context.Context) error {
+func (e *Broker) Trim(ctx context.Context) error {
 	groups, err := e.groups(ctx)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func floors(groups []*kfake.GroupInfo) map[place]int64 {
 // offsets of those that were done: the group starts again where the log
 // starts, and its journal tells it what is done. It is logged as an error and
 // counted as one by whoever watches logs, for it must not happen.
-func (e *Embedded) verify(ctx context.Context) error {
+func (e *Broker) verify(ctx context.Context) error {
 	groups, err := e.groups(ctx)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (e *Embedded) verify(ctx context.Context) error {
 	return nil
 }
 
-func (e *Embedded) reset(ctx context.Context, group, name string, partition int32, offset int64) error {
+func (e *Broker) reset(ctx context.Context, group, name string, partition int32, offset int64) error {
 	res, err := e.kafka.OffsetCommit(ctx, &kafka.OffsetCommitRequest{
 		GroupID: group, GenerationID: -1,
 		Topics: map[string][]kafka.OffsetCommit{name: {{Partition: int(partition), Offset: offset}}},

@@ -1,20 +1,19 @@
-package broker
+package embedded
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
-)
 
-// maxSocketPath is how long a socket's path may be on every unix.
-const maxSocketPath = 100
+	"kurir.dev/kit/broker/internal/sock"
+)
 
 // listener lets clients in by the private socket, once it is open, and the
 // broker's own client by memory, always. There is no TCP port: whoever can
@@ -32,62 +31,41 @@ type listener struct {
 
 // bind makes the socket, mode 0600 before anybody can see it. A socket left by
 // a dead process is replaced, one that answers is an error.
-func bind(path string, log *slog.Logger) (*listener, error) {
-	if c, err := dialSocket(context.Background(), path); err == nil { //nolint:forbidigo // answers at once or not at all
+func bind(ctx context.Context, path string, log *slog.Logger) (*listener, error) {
+	if c, err := sock.Dial(ctx, path); err == nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("binding broker socket %q: another broker answers there", path)
 	}
 	l := &listener{path: path, log: log, conns: make(chan net.Conn), done: make(chan struct{})}
-	short, dir, err := shortPath(path)
+	short, dir, err := sock.Short(path)
 	if err != nil {
 		return nil, fmt.Errorf("binding broker socket: %w", err)
 	}
 	l.dir = dir
 	tmp := short + "." + strconv.Itoa(os.Getpid())
-	if err := l.bind(tmp, short); err != nil {
+	if err := l.bind(ctx, tmp, short); err != nil {
 		return nil, errors.Join(fmt.Errorf("binding broker socket %q: %w", path, err), l.closeDir())
 	}
 	return l, nil
 }
 
-func (l *listener) bind(tmp, final string) error {
+func (l *listener) bind(ctx context.Context, tmp, final string) error {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	var lc net.ListenConfig
-	s, err := lc.Listen(context.Background(), "unix", tmp) //nolint:forbidigo // local, does not wait
+	s, err := lc.Listen(ctx, "unix", tmp)
 	if err != nil {
 		return err
 	}
-	s.(*net.UnixListener).SetUnlinkOnClose(false) //nolint:forcetypeassert // "unix"
+	if u, ok := s.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // it bears another name by then
+	}
 	if err := errors.Join(os.Chmod(tmp, 0o600), os.Rename(tmp, final)); err != nil {
 		return errors.Join(err, s.Close(), os.Remove(tmp))
 	}
 	l.socket = s
 	return nil
-}
-
-// shortPath returns a name for path that fits into a socket address: path
-// itself, or one by way of its open directory.
-func shortPath(path string) (string, *os.File, error) {
-	if len(path) <= maxSocketPath {
-		return path, nil, nil
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return "", nil, err
-	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)), dir, nil
-}
-
-// dialSocket connects to a broker's socket, however long its path.
-func dialSocket(ctx context.Context, path string) (net.Conn, error) {
-	short, dir, err := shortPath(path)
-	if err != nil {
-		return nil, err
-	}
-	if dir != nil {
-		defer dir.Close() //nolint:errcheck // only read
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", short)
 }
 
 // listenFn is what kfake listens by, whatever address it asks for.
@@ -110,12 +88,12 @@ func (l *listener) Close() error {
 }
 
 // Addr implements net.Listener: what kfake tells clients to connect to.
-func (l *listener) Addr() net.Addr { return embeddedAddr{} }
+func (l *listener) Addr() net.Addr { return addr{} }
 
-type embeddedAddr struct{}
+type addr struct{}
 
-func (embeddedAddr) Network() string { return "tcp" }
-func (embeddedAddr) String() string  { return embeddedHost }
+func (addr) Network() string { return "tcp" }
+func (addr) String() string  { return sock.Host }
 
 // pipe connects in memory.
 func (l *listener) pipe(ctx context.Context, _, _ string) (net.Conn, error) {
