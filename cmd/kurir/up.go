@@ -12,6 +12,7 @@ import (
 	"kurir.dev/cmd/kurir/mesh"
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/conf"
 	"kurir.dev/kit/telemetry"
 )
@@ -111,8 +112,8 @@ func (b *brokerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("starting telemetry: %w", err)
 	}
-	cfg := broker.EmbeddedConfig{Dir: filepath.Join(b.Data, "kafka"), Sync: true}
-	e, err := broker.StartEmbedded(ctx, cfg, t.Log)
+	cfg := embedded.Config{Dir: filepath.Join(b.Data, "kafka"), Sync: true}
+	e, err := embedded.Start(ctx, cfg, t.Log)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,8 @@ package broker_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -20,96 +17,6 @@ import (
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 )
 
-// remote is a broker in another process.
-type remote struct{ cfg broker.Config }
-
-func outside(_ *testing.T, dir string) remote {
-	cfg := broker.Default()
-	cfg.Addrs = []string{"unix:" + filepath.Join(dir, "kafka.sock")}
-	return remote{cfg}
-}
-
-func (r remote) dial(t *testing.T) *broker.Client {
-	t.Helper()
-	c, err := broker.Dial(r.cfg, telemetry.Discard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func (remote) producer(t *testing.T, c *broker.Client) *broker.Producer {
-	t.Helper()
-	p := broker.NewProducer(c, telemetry.Discard())
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Second)
-		defer cancel()
-		_ = p.Part().Stop(ctx)
-	})
-	return p
-}
-
-func message(topic string, partition, n int) broker.Message {
-	return broker.Message{
-		Topic: topic, Partition: partition, Key: []byte("key-" + strconv.Itoa(n)), Value: binary.BigEndian.AppendUint64(nil, uint64(n)),
-		Headers: []broker.Header{{Key: "n", Value: []byte(strconv.Itoa(n))}},
-	}
-}
-
-// fill produces n records, numbered on from what the partition holds.
-func fill(t *testing.T, p *broker.Producer, topic string, partition, n int) {
-	t.Helper()
-	errs := make(chan error, n)
-	for i := range n {
-		if err := p.Enqueue(message(topic, partition, i), func(_ broker.Position, err error) { errs <- err }); err != nil {
-			t.Fatalf("Enqueue() = %v", err)
-		}
-	}
-	for range n {
-		if err := <-errs; err != nil {
-			t.Fatalf("record of %s was not acknowledged: %v", topic, err)
-		}
-	}
-}
-
-// expect checks that the partition holds n readable records.
-func expect(t *testing.T, c *broker.Client, topic string, partition, n int) {
-	t.Helper()
-	r := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: c.Bootstrap(), Dialer: c.Dialer(), Topic: topic, Partition: partition, MaxWait: 100 * time.Millisecond,
-	})
-	defer r.Close()
-	for i := range n {
-		m, err := r.ReadMessage(t.Context())
-		if err != nil || m.Offset != int64(i) {
-			t.Fatalf("record %d of %s: offset %d, %v", i, topic, m.Offset, err)
-		}
-	}
-	parts, err := c.Partitions(t.Context(), topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ends, err := c.Ends(t.Context(), topic, parts)
-	if err != nil || ends[partition].Last != int64(n) {
-		t.Fatalf("%s-%d ends at %d, %v, want %d", topic, partition, ends[partition].Last, err, n)
-	}
-}
-
-// eventually polls until the test's own deadline.
-func eventually(t *testing.T, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal("never came true")
-		}
-	}
-}
-
 func TestProducerConcurrent(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t, nil)
@@ -121,7 +28,7 @@ func TestProducerConcurrent(t *testing.T) {
 		wg.Go(func() {
 			last := int64(-1)
 			for i := range each {
-				pos, err := p.Produce(t.Context(), message("kurir.lane.bulk", 3, i))
+				pos, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.bulk", 3, i))
 				if err != nil || pos.Partition != 3 || pos.Offset <= last {
 					t.Errorf("Produce() = %+v, %v after offset %d", pos, err, last)
 					return
@@ -131,7 +38,7 @@ func TestProducerConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	expect(t, c, "kurir.lane.bulk", 3, callers*each)
+	brokertest.Expect(t, c, "kurir.lane.bulk", 3, callers*each)
 }
 
 func TestProducerPartitionByKey(t *testing.T) {
@@ -140,7 +47,7 @@ func TestProducerPartitionByKey(t *testing.T) {
 	p := b.Producer(b.Client(nil, "bulk"))
 	seen := map[int]int{}
 	for i := range 64 {
-		m := message("kurir.lane.bulk", -1, i)
+		m := brokertest.Message("kurir.lane.bulk", -1, i)
 		want, err := p.PartitionOf(m.Topic, m.Key)
 		if err != nil {
 			t.Fatal(err)
@@ -178,9 +85,9 @@ func TestProducerBounds(t *testing.T) {
 		cfg.QueueRecords, cfg.MaxRecordBytes, cfg.ProduceTimeout = 10, 2000, time.Minute
 	}, "bulk")
 	p := b.Producer(c)
-	fill(t, p, "kurir.lane.bulk", 0, 1)
+	brokertest.Fill(t, p, "kurir.lane.bulk", 0, 1)
 
-	big := message("kurir.lane.bulk", 0, 1)
+	big := brokertest.Message("kurir.lane.bulk", 0, 1)
 	big.Value = make([]byte, 2000)
 	_, err := p.Produce(t.Context(), big)
 	var fe *fault.Error
@@ -191,15 +98,15 @@ func TestProducerBounds(t *testing.T) {
 	b.Stop() // nothing is acknowledged any more
 	var refusal error
 	for i := 0; i <= 10 && refusal == nil; i++ {
-		refusal = p.Enqueue(message("kurir.lane.bulk", 0, i), nil)
+		refusal = p.Enqueue(brokertest.Message("kurir.lane.bulk", 0, i), nil)
 	}
 	if !errors.As(refusal, &fe) || fe.RetryAfter <= 0 ||
 		!errors.Is(refusal, fault.Exhausted) && !errors.Is(refusal, fault.Unavailable) {
 		t.Errorf("Enqueue() on a full queue = %v, want fault.Exhausted or Unavailable with RetryAfter", refusal)
 	}
-	eventually(t, func() bool { return !p.Healthy() })
+	brokertest.Eventually(t, func() bool { return !p.Healthy() })
 	b.Start()
-	eventually(t, p.Healthy)
+	brokertest.Eventually(t, p.Healthy)
 }
 
 func TestProducerUnreachable(t *testing.T) {
@@ -212,7 +119,7 @@ func TestProducerUnreachable(t *testing.T) {
 	if err := c.Ping(t.Context()); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("Ping() without a broker = %v, want fault.Unavailable", err)
 	}
-	_, err := p.Produce(t.Context(), message("kurir.lane.bulk", 0, 1))
+	_, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.bulk", 0, 1))
 	var fe *fault.Error
 	if !errors.As(err, &fe) || fe.Reason != faultv1.Reason_REASON_BROKER_UNAVAILABLE || fe.RetryAfter <= 0 {
 		t.Errorf("Produce() without a broker = %v, want REASON_BROKER_UNAVAILABLE with RetryAfter", err)
@@ -220,13 +127,13 @@ func TestProducerUnreachable(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.Produce(ctx, message("kurir.lane.bulk", 0, 1)); !errors.Is(err, context.Canceled) {
+	if _, err := p.Produce(ctx, brokertest.Message("kurir.lane.bulk", 0, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Produce() of a caller who left = %v, want context.Canceled", err)
 	}
 
 	b.Start()
-	eventually(t, func() bool {
-		_, err := p.Produce(t.Context(), message("kurir.lane.bulk", 0, 2))
+	brokertest.Eventually(t, func() bool {
+		_, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.bulk", 0, 2))
 		return err == nil && p.Healthy()
 	})
 }
@@ -237,15 +144,15 @@ func TestProducerStopFlushes(t *testing.T) {
 	c := b.Client(nil, "bulk")
 	p := broker.NewProducer(c, telemetry.Discard())
 	for i := range 1000 {
-		if err := p.Enqueue(message("kurir.lane.bulk", 0, i), nil); err != nil {
+		if err := p.Enqueue(brokertest.Message("kurir.lane.bulk", 0, i), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := p.Part().Stop(t.Context()); err != nil {
 		t.Fatalf("Stop() = %v", err)
 	}
-	expect(t, c, "kurir.lane.bulk", 0, 1000)
-	if err := p.Enqueue(message("kurir.lane.bulk", 0, 1), nil); !errors.Is(err, fault.Unavailable) {
+	brokertest.Expect(t, c, "kurir.lane.bulk", 0, 1000)
+	if err := p.Enqueue(brokertest.Message("kurir.lane.bulk", 0, 1), nil); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("Enqueue() after Stop = %v, want fault.Unavailable", err)
 	}
 }
@@ -257,7 +164,7 @@ func TestProducerStopBounded(t *testing.T) {
 	p := broker.NewProducer(c, telemetry.Discard())
 	b.Stop()
 	given := make(chan error, 1)
-	if err := p.Enqueue(message("kurir.lane.bulk", 0, 1), func(_ broker.Position, err error) { given <- err }); err != nil {
+	if err := p.Enqueue(brokertest.Message("kurir.lane.bulk", 0, 1), func(_ broker.Position, err error) { given <- err }); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

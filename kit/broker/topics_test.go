@@ -80,8 +80,8 @@ func TestLag(t *testing.T) {
 	b := brokertest.New(t, nil)
 	c := b.Client(nil, "otp")
 	p := b.Producer(c)
-	fill(t, p, "kurir.lane.otp", 0, 10)
-	fill(t, p, "kurir.lane.otp", 3, 5)
+	brokertest.Fill(t, p, "kurir.lane.otp", 0, 10)
+	brokertest.Fill(t, p, "kurir.lane.otp", 3, 5)
 	check := func(step string, want int64) {
 		t.Helper()
 		lag, err := c.Lag(t.Context(), "g", "kurir.lane.otp", "kurir.lane.unknown")
@@ -94,13 +94,13 @@ func TestLag(t *testing.T) {
 		}
 	}
 	check("untouched", 15)
-	commit(t, c, "g", "kurir.lane.otp", 0, 4, "")
+	brokertest.Commit(t, c, "g", "kurir.lane.otp", 0, 4, "")
 	check("watermark", 11)
 	m := mark.Mark{Low: 4, Done: []mark.Span{{Start: 5, End: 8}}, Limit: 10}
-	commit(t, c, "g", "kurir.lane.otp", 0, 4, m.Encode())
+	brokertest.Commit(t, c, "g", "kurir.lane.otp", 0, 4, m.Encode())
 	check("done set", 8)
-	commit(t, c, "g", "kurir.lane.otp", 0, 10, "")
-	commit(t, c, "g", "kurir.lane.otp", 3, 5, "")
+	brokertest.Commit(t, c, "g", "kurir.lane.otp", 0, 10, "")
+	brokertest.Commit(t, c, "g", "kurir.lane.otp", 3, 5, "")
 	check("all done", 0)
 }
 

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"kurir.dev/kit/app"
-	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/kit/token"
@@ -36,7 +36,7 @@ type Mesh struct {
 	telemetry *telemetry.Telemetry
 	keyring   *seal.Keyring
 	tokens    *token.Ring
-	embedded  *broker.Embedded
+	embedded  *embedded.Broker
 	units     []*unit // in start order
 	options   []telemetry.Option
 
@@ -91,8 +91,8 @@ func KeyPaths(data string) (keyring, tokens string) {
 
 // embed starts the embedded broker and points the services at it.
 func (m *Mesh) embed(ctx context.Context) (err error) {
-	cfg := broker.EmbeddedConfig{Dir: filepath.Join(m.cfg.Data, "kafka"), Sync: true}
-	if m.embedded, err = broker.StartEmbedded(ctx, cfg, m.telemetry.Log); err != nil {
+	cfg := embedded.Config{Dir: filepath.Join(m.cfg.Data, "kafka"), Sync: true}
+	if m.embedded, err = embedded.Start(ctx, cfg, m.telemetry.Log); err != nil {
 		return fmt.Errorf("starting the embedded broker: %w", err)
 	}
 	m.cfg.Broker.Addrs = []string{m.embedded.Addr()}

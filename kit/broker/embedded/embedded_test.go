@@ -15,13 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
-
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/custody/mark"
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/telemetry"
 )
 
 const childEnv = "KURIR_TEST_BROKER_DIR"
@@ -40,6 +39,36 @@ func TestMain(m *testing.M) {
 		return
 	}
 	m.Run()
+}
+
+// remote is a broker in another process.
+type remote struct{ cfg broker.Config }
+
+func outside(_ *testing.T, dir string) remote {
+	cfg := broker.Default()
+	cfg.Addrs = []string{"unix:" + filepath.Join(dir, "kafka.sock")}
+	return remote{cfg}
+}
+
+func (r remote) dial(t *testing.T) *broker.Client {
+	t.Helper()
+	c, err := broker.Dial(r.cfg, telemetry.Discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (remote) producer(t *testing.T, c *broker.Client) *broker.Producer {
+	t.Helper()
+	p := broker.NewProducer(c, telemetry.Discard())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Second)
+		defer cancel()
+		_ = p.Part().Stop(ctx)
+	})
+	return p
 }
 
 // child serves dir in a process of its own and returns what kills it.
@@ -75,12 +104,12 @@ func TestEmbeddedRestart(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t, nil)
 	c := b.Client(nil, "otp")
-	fill(t, b.Producer(c), "kurir.lane.otp", 0, 100)
-	commit(t, c, "g", "kurir.lane.otp", 0, 42, "k11;0;")
+	brokertest.Fill(t, b.Producer(c), "kurir.lane.otp", 0, 100)
+	brokertest.Commit(t, c, "g", "kurir.lane.otp", 0, 42, "k11;0;")
 	b.Stop()
 	b.Start()
-	expect(t, b.Client(nil), "kurir.lane.otp", 0, 100)
-	if offset, meta := committed(t, b.Client(nil), "g", "kurir.lane.otp", 0); offset != 42 || meta != "k11;0;" {
+	brokertest.Expect(t, b.Client(nil), "kurir.lane.otp", 0, 100)
+	if offset, meta := brokertest.Committed(t, b.Client(nil), "g", "kurir.lane.otp", 0); offset != 42 || meta != "k11;0;" {
 		t.Errorf("committed = %d, %q after a restart, want 42, k11;0;", offset, meta)
 	}
 }
@@ -97,15 +126,15 @@ func TestEmbeddedKill(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		expect(t, c, "kurir.lane.otp", 1, 100*round)
-		fill(t, b.producer(t, c), "kurir.lane.otp", 1, 100)
-		commit(t, c, "g", "kurir.lane.otp", 1, int64(100*round+50), "")
+		brokertest.Expect(t, c, "kurir.lane.otp", 1, 100*round)
+		brokertest.Fill(t, b.producer(t, c), "kurir.lane.otp", 1, 100)
+		brokertest.Commit(t, c, "g", "kurir.lane.otp", 1, int64(100*round+50), "")
 		kill()
 	}
 	defer child(t, dir)()
 	c := outside(t, dir).dial(t)
-	expect(t, c, "kurir.lane.otp", 1, 300)
-	if offset, _ := committed(t, c, "g", "kurir.lane.otp", 1); offset != 250 {
+	brokertest.Expect(t, c, "kurir.lane.otp", 1, 300)
+	if offset, _ := brokertest.Committed(t, c, "g", "kurir.lane.otp", 1); offset != 250 {
 		t.Errorf("committed = %d after kills, want 250", offset)
 	}
 }
@@ -184,7 +213,7 @@ func TestEmbeddedHostileFrames(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	fill(t, b.Producer(c), "kurir.lane.otp", 0, 1)
+	brokertest.Fill(t, b.Producer(c), "kurir.lane.otp", 0, 1)
 }
 
 func TestEmbeddedTrim(t *testing.T) {
@@ -194,7 +223,7 @@ func TestEmbeddedTrim(t *testing.T) {
 	lane, outcome := "kurir.lane.otp", "kurir.outcome.otp"
 	p := b.Producer(c)
 	for _, name := range []string{lane, outcome, "kurir.control"} {
-		fill(t, p, name, 0, 100)
+		brokertest.Fill(t, p, name, 0, 100)
 	}
 	trimmed := func(step string, want map[string]int64) {
 		t.Helper()
@@ -212,15 +241,15 @@ func TestEmbeddedTrim(t *testing.T) {
 		}
 	}
 	trimmed("nobody committed", map[string]int64{lane: 0, outcome: 0, "kurir.control": 0})
-	commit(t, c, "dispatcher", lane, 0, 60, mark.Mark{Low: 60, Journal: 30, Limit: 90}.Encode())
+	brokertest.Commit(t, c, "dispatcher", lane, 0, 60, mark.Mark{Low: 60, Journal: 30, Limit: 90}.Encode())
 	trimmed("one group", map[string]int64{lane: 60, outcome: 0})
-	commit(t, c, "tracker", outcome, 0, 80, "")
+	brokertest.Commit(t, c, "tracker", outcome, 0, 80, "")
 	trimmed("journal behind its reader", map[string]int64{lane: 60, outcome: 30})
-	commit(t, c, "mirror", lane, 0, 70, "")
-	commit(t, c, "dispatcher", lane, 0, 100, mark.Mark{Low: 100, Journal: 100, Limit: 100}.Encode())
+	brokertest.Commit(t, c, "mirror", lane, 0, 70, "")
+	brokertest.Commit(t, c, "dispatcher", lane, 0, 100, mark.Mark{Low: 100, Journal: 100, Limit: 100}.Encode())
 	trimmed("slowest group", map[string]int64{lane: 70, outcome: 30}) // mirror's metadata may need all of the journal
-	commit(t, c, "mirror", lane, 0, 100, mark.Mark{Low: 100, Journal: 100, Limit: 100}.Encode())
-	commit(t, c, "tracker", outcome, 0, 100, "")
+	brokertest.Commit(t, c, "mirror", lane, 0, 100, mark.Mark{Low: 100, Journal: 100, Limit: 100}.Encode())
+	brokertest.Commit(t, c, "tracker", outcome, 0, 100, "")
 	trimmed("all done, the last stays", map[string]int64{lane: 99, outcome: 99, "kurir.control": 0})
 
 	b.Stop()
@@ -235,16 +264,16 @@ func TestEmbeddedCommitBeyondLog(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t, nil)
 	c := b.Client(nil, "otp")
-	fill(t, b.Producer(c), "kurir.lane.otp", 2, 10)
-	commit(t, c, "lost", "kurir.lane.otp", 2, 500, "k11;0;")
-	commit(t, c, "fine", "kurir.lane.otp", 2, 10, "k11;0;")
+	brokertest.Fill(t, b.Producer(c), "kurir.lane.otp", 2, 10)
+	brokertest.Commit(t, c, "lost", "kurir.lane.otp", 2, 500, "k11;0;")
+	brokertest.Commit(t, c, "fine", "kurir.lane.otp", 2, 10, "k11;0;")
 	b.Stop()
 	b.Start()
 	c = b.Client(nil)
-	if offset, meta := committed(t, c, "lost", "kurir.lane.otp", 2); offset != 0 || meta != "" {
+	if offset, meta := brokertest.Committed(t, c, "lost", "kurir.lane.otp", 2); offset != 0 || meta != "" {
 		t.Errorf("committed beyond the log = %d, %q after restart, want 0 and no metadata", offset, meta)
 	}
-	if offset, _ := committed(t, c, "fine", "kurir.lane.otp", 2); offset != 10 {
+	if offset, _ := brokertest.Committed(t, c, "fine", "kurir.lane.otp", 2); offset != 10 {
 		t.Errorf("committed at the log's end = %d after restart, want 10", offset)
 	}
 }
@@ -259,43 +288,17 @@ func TestEmbeddedDiskGuard(t *testing.T) {
 	})
 	c := b.Client(func(cfg *broker.Config) { cfg.ProduceTimeout = 100 * time.Millisecond }, "otp")
 	p := b.Producer(c)
-	fill(t, p, "kurir.lane.otp", 0, 1)
+	brokertest.Fill(t, p, "kurir.lane.otp", 0, 1)
 
 	free.Store(1<<20 - 1)
-	eventually(t, func() bool {
-		_, err := p.Produce(t.Context(), message("kurir.lane.otp", 0, 1))
+	brokertest.Eventually(t, func() bool {
+		_, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.otp", 0, 1))
 		return errors.Is(err, fault.Unavailable)
 	})
-	commit(t, c, "g", "kurir.lane.otp", 0, 1, "") // still finds room
+	brokertest.Commit(t, c, "g", "kurir.lane.otp", 0, 1, "") // still finds room
 	free.Store(1<<20 + 1<<17)
-	eventually(t, func() bool {
-		_, err := p.Produce(t.Context(), message("kurir.lane.otp", 0, 2))
+	brokertest.Eventually(t, func() bool {
+		_, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.otp", 0, 2))
 		return err == nil
 	})
-}
-
-func commit(t *testing.T, c *broker.Client, group, topic string, partition int, offset int64, meta string) {
-	t.Helper()
-	res, err := c.Kafka().OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
-		GroupID: group, GenerationID: -1,
-		Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: partition, Offset: offset, Metadata: meta}}},
-	})
-	if err == nil {
-		err = res.Topics[topic][0].Error
-	}
-	if err != nil {
-		t.Fatalf("OffsetCommit(%s, %d) = %v", topic, offset, err)
-	}
-}
-
-func committed(t *testing.T, c *broker.Client, group, topic string, partition int) (int64, string) {
-	t.Helper()
-	res, err := c.Kafka().OffsetFetch(t.Context(), &kafka.OffsetFetchRequest{
-		GroupID: group, Topics: map[string][]int{topic: {partition}},
-	})
-	if err != nil {
-		t.Fatalf("OffsetFetch(%s) = %v", topic, err)
-	}
-	p := res.Topics[topic][0]
-	return p.CommittedOffset, p.Metadata
 }

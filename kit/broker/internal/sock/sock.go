@@ -41,7 +41,7 @@ func Dial(ctx context.Context, path string) (net.Conn, error) {
 		return nil, err
 	}
 	if dir != nil {
-		defer dir.Close() //nolint:errcheck // only read
+		defer dir.Close()
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, "unix", short)
