@@ -24,7 +24,7 @@ func config(data, nameServer string, port int, doors map[string]string, opts Opt
 	c.Telemetry.Log.Level, c.Telemetry.Log.Format = "warn", "text"
 	c.Telemetry.Traces.Endpoint, c.Telemetry.Traces.Insecure = opts.TraceEndpoint, true
 
-	c.Composer.RPC.Listen, c.Router.GRPC.Listen = doors["composer"], doors["router"]
+	c.Composer.GRPC.Listen, c.Router.GRPC.Listen = doors["composer"], doors["router"]
 	c.Dispatcher.GRPC.Listen, c.Tracker.GRPC.Listen = doors["dispatcher"], doors["tracker"]
 	c.Tracker.HTTP.Listen = doors["tracker-http"]
 	c.Composer.PublicURL = "http://" + doors["tracker-http"]

@@ -24,7 +24,7 @@ func config(data string, net *internet, opts Options) (mesh.Config, error) {
 		return c, err
 	}
 	// Without an address a service listens in memory.
-	c.Composer.RPC.Listen, c.Router.GRPC.Listen, c.Dispatcher.GRPC.Listen, c.Tracker.GRPC.Listen = "", "", "", ""
+	c.Composer.GRPC.Listen, c.Router.GRPC.Listen, c.Dispatcher.GRPC.Listen, c.Tracker.GRPC.Listen = "", "", "", ""
 	c.Composer.PublicURL = "http://" + public
 	c.Tracker.HTTP.Listen = public
 	c.Tracker.Hits.TooFast = 0 // the reader of the demonstration is quick

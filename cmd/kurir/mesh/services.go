@@ -22,7 +22,7 @@ func (m *Mesh) services() []*unit {
 	trackers := &unit{name: "tracker", listen: m.cfg.Tracker.GRPC.Listen, ops: m.cfg.Ops.Tracker, config: m.cfg.Tracker}
 	routers := &unit{name: "router", listen: m.cfg.Router.GRPC.Listen, ops: m.cfg.Ops.Router, config: m.cfg.Router}
 	dispatchers := &unit{name: "dispatcher", listen: m.cfg.Dispatcher.GRPC.Listen, ops: m.cfg.Ops.Dispatcher, config: m.cfg.Dispatcher}
-	composers := &unit{name: "composer", listen: m.cfg.Composer.RPC.Listen, ops: m.cfg.Ops.Composer, config: m.cfg.Composer}
+	composers := &unit{name: "composer", listen: m.cfg.Composer.GRPC.Listen, ops: m.cfg.Ops.Composer, config: m.cfg.Composer}
 
 	trackers.build = func(ctx context.Context, w wiring) (app.Part, error) {
 		peer, err := m.routerOf(routers, w)
