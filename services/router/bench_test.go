@@ -1,7 +1,7 @@
 package router_test
 
 import (
-	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -19,7 +19,7 @@ func BenchmarkSubmit(b *testing.B) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			s := h.bill(fmt.Sprint(n.Add(1)))
+			s := h.bill(strconv.FormatInt(n.Add(1), 10))
 			s.Facts.Kind, s.Message = mailv1.Kind_KIND_OTP, make([]byte, 2048)
 			if _, err := h.api.Submit(b.Context(), &routerv1.SubmitRequest{Submission: s}); err != nil {
 				b.Errorf("Submit() = %v", err)

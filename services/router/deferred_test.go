@@ -23,12 +23,12 @@ func (h *house) dispatch() *dispatch {
 }
 
 func (d *dispatch) produce(m broker.Message, err error) {
-	d.h.t.Helper()
+	d.h.tb.Helper()
 	if err == nil {
-		_, err = d.producer.Produce(d.h.t.Context(), m)
+		_, err = d.producer.Produce(d.h.tb.Context(), m)
 	}
 	if err != nil {
-		d.h.t.Fatalf("producing = %v", err)
+		d.h.tb.Fatalf("producing = %v", err)
 	}
 }
 
@@ -48,11 +48,11 @@ func (h *house) deferral() *eventsv1.Deferral {
 
 // list waits until n mails wait and gives them.
 func (h *house) list(n int) []*routerv1.WaitingMail {
-	h.t.Helper()
+	h.tb.Helper()
 	for tick := time.NewTicker(5 * time.Millisecond); ; {
-		resp, err := h.api.ListWaiting(h.t.Context(), &routerv1.ListWaitingRequest{Scope: &routerv1.Scope{Tenant: "acme"}})
+		resp, err := h.api.ListWaiting(h.tb.Context(), &routerv1.ListWaitingRequest{Scope: &routerv1.Scope{Tenant: "acme"}})
 		if err != nil {
-			h.t.Fatalf("ListWaiting() = %v", err)
+			h.tb.Fatalf("ListWaiting() = %v", err)
 		}
 		if len(resp.GetMails()) == n {
 			tick.Stop()

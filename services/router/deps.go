@@ -1,4 +1,5 @@
-// Package router is being laid out; its dependencies stand here until its code does.
+// What go.mod names stands here, so that it stays named.
+
 package router
 
 import (

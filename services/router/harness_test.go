@@ -28,7 +28,7 @@ import (
 // house is a router with a real broker and a real store around it, and a clock
 // that stands still unless it is moved.
 type house struct {
-	t      testing.TB
+	tb     testing.TB
 	kafka  *brokertest.Broker
 	client *broker.Client
 	codec  *record.Codec
@@ -46,65 +46,65 @@ type house struct {
 }
 
 // setup gives a house whose router is ready.
-func setup(t testing.TB) *house {
-	t.Helper()
-	h := build(t)
+func setup(tb testing.TB) *house {
+	tb.Helper()
+	h := build(tb)
 	h.start()
 	h.await(true)
 	return h
 }
 
 // build gives a house whose router does not run yet.
-func build(t testing.TB) *house {
-	t.Helper()
+func build(tb testing.TB) *house {
+	tb.Helper()
 	keys, err := seal.Generate()
 	if err != nil {
-		t.Fatalf("Generate() = %v", err)
+		tb.Fatalf("Generate() = %v", err)
 	}
-	h := &house{t: t, kafka: brokertest.New(t, nil), keys: keys, tel: telemetry.Discard(), cfg: router.Default()}
+	h := &house{tb: tb, kafka: brokertest.New(tb, nil), keys: keys, tel: telemetry.Discard(), cfg: router.Default()}
 	h.now = time.Now().UTC().Truncate(time.Second)
 	h.client = h.kafka.Client(func(c *broker.Config) { c.Partitions, c.ProduceTimeout = 1, 30*time.Second })
 	h.codec = record.NewCodec(keys, h.client.Topics())
-	h.cfg.Store.URL = dbtest.SQLite(t)
+	h.cfg.Store.URL = dbtest.SQLite(tb)
 	h.cfg.Waiting.Poll = 5 * time.Millisecond
 	return h
 }
 
 // start starts a router; it stops with the test or by h.stop.
 func (h *house) start() {
-	h.t.Helper()
+	h.tb.Helper()
 	h.ready = app.NewReady()
 	wire := rpc.Memory()
-	svc, err := router.New(h.t.Context(), router.Deps{
+	svc, err := router.New(h.tb.Context(), router.Deps{
 		Telemetry: h.tel, Listener: wire, Broker: h.client, Keyring: h.keys, Ready: h.ready, Now: h.clock,
 	}, h.cfg)
 	if err != nil {
-		h.t.Fatalf("New() = %v", err)
+		h.tb.Fatalf("New() = %v", err)
 	}
 	part := svc.Part()
-	if err := part.Start(h.t.Context()); err != nil {
-		h.t.Fatalf("Start() = %v", err)
+	if err := part.Start(h.tb.Context()); err != nil {
+		h.tb.Fatalf("Start() = %v", err)
 	}
 	conn, err := rpc.Dial(rpc.ClientConfig{Target: "passthrough:///router"},
 		rpc.ClientDeps{Telemetry: h.tel, Dialer: wire.DialContext})
 	if err != nil {
-		h.t.Fatalf("Dial() = %v", err)
+		h.tb.Fatalf("Dial() = %v", err)
 	}
 	h.api = routerv1.NewRouterServiceClient(conn)
 	h.stop = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.t.Context()), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.tb.Context()), 20*time.Second)
 		defer cancel()
 		if err := part.Stop(ctx); err != nil {
-			h.t.Errorf("Stop() = %v", err)
+			h.tb.Errorf("Stop() = %v", err)
 		}
 		_ = conn.Close()
 	})
-	h.t.Cleanup(h.stop)
+	h.tb.Cleanup(h.stop)
 }
 
 // await waits until the router is ready, or not ready.
 func (h *house) await(want bool) {
-	h.t.Helper()
+	h.tb.Helper()
 	for {
 		changed := h.ready.Changed()
 		ok, why := h.ready.OK()
@@ -113,8 +113,8 @@ func (h *house) await(want bool) {
 		}
 		select {
 		case <-changed:
-		case <-h.t.Context().Done():
-			h.t.Fatalf("ready is %v (%s), want %v", ok, why, want)
+		case <-h.tb.Context().Done():
+			h.tb.Fatalf("ready is %v (%s), want %v", ok, why, want)
 		}
 	}
 }
@@ -151,10 +151,10 @@ func (h *house) later(key string) *routerv1.Submission {
 }
 
 func (h *house) submit(s *routerv1.Submission) *mailv1.Receipt {
-	h.t.Helper()
-	resp, err := h.api.Submit(h.t.Context(), &routerv1.SubmitRequest{Submission: s})
+	h.tb.Helper()
+	resp, err := h.api.Submit(h.tb.Context(), &routerv1.SubmitRequest{Submission: s})
 	if err != nil {
-		h.t.Fatalf("Submit(%s) = %v", s.GetIdempotencyKey(), err)
+		h.tb.Fatalf("Submit(%s) = %v", s.GetIdempotencyKey(), err)
 	}
 	return resp.GetReceipt()
 }
@@ -170,36 +170,36 @@ func (h *house) tape(topic string) *tape {
 		Brokers: h.client.Bootstrap(), Dialer: h.client.Dialer(), Topic: topic, MinBytes: 1, MaxBytes: 1 << 20,
 		MaxWait: 100 * time.Millisecond, ReadBackoffMin: 10 * time.Millisecond,
 	})
-	h.t.Cleanup(func() { _ = r.Close() })
+	h.tb.Cleanup(func() { _ = r.Close() })
 	return &tape{h: h, reader: r}
 }
 
 func (t *tape) next() custody.Record {
-	t.h.t.Helper()
-	m, err := t.reader.ReadMessage(t.h.t.Context())
+	t.h.tb.Helper()
+	m, err := t.reader.ReadMessage(t.h.tb.Context())
 	if err != nil {
-		t.h.t.Fatalf("ReadMessage() = %v", err)
+		t.h.tb.Fatalf("ReadMessage() = %v", err)
 	}
 	return custody.Record{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value}
 }
 
 // mail is the next lane record, opened.
 func (t *tape) mail() *eventsv1.MailEnvelope {
-	t.h.t.Helper()
+	t.h.tb.Helper()
 	e, err := t.h.codec.OpenMail(t.next())
 	if err != nil {
-		t.h.t.Fatalf("OpenMail() = %v", err)
+		t.h.tb.Fatalf("OpenMail() = %v", err)
 	}
 	return e
 }
 
 // until is the next event of the kind, those between passed over.
 func (t *tape) until(want eventsv1.EventType) *eventsv1.Event {
-	t.h.t.Helper()
+	t.h.tb.Helper()
 	for {
 		ev, err := t.h.codec.OpenEvent(t.next())
 		if err != nil {
-			t.h.t.Fatalf("OpenEvent() = %v", err)
+			t.h.tb.Fatalf("OpenEvent() = %v", err)
 		}
 		if ev.GetType() == want {
 			return ev

@@ -26,7 +26,10 @@ type meters struct {
 }
 
 // newMeters makes them; counts tells how many mails of each lane wait.
-func newMeters(t *telemetry.Telemetry, lanes lane.Set, counts func(ctx context.Context) (map[string]int64, error)) (*meters, error) {
+func newMeters(
+	ctx context.Context, t *telemetry.Telemetry, lanes lane.Set,
+	counts func(ctx context.Context) (map[string]int64, error),
+) (*meters, error) {
 	meter := t.Meter("kurir.dev/services/router")
 	m := &meters{}
 	var errs [4]error
@@ -52,8 +55,8 @@ func newMeters(t *telemetry.Telemetry, lanes lane.Set, counts func(ctx context.C
 		return nil, fmt.Errorf("making the router's metrics: %w", err)
 	}
 	for _, l := range lanes.Names() {
-		m.submissions.Add(context.Background(), 0, labels(l, "accepted"))
-		m.departures.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", l), attribute.String("way", "released")))
+		m.submissions.Add(ctx, 0, labels(l, "accepted"))
+		m.departures.Add(ctx, 0, metric.WithAttributes(attribute.String("lane", l), attribute.String("way", "released")))
 	}
 	return m, nil
 }

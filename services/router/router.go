@@ -79,7 +79,7 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := assemble(deps, cfg, db)
+	s, err := assemble(ctx, deps, cfg, db)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -87,15 +87,15 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 }
 
 // assemble wires the parts over an open store.
-func assemble(deps Deps, cfg Config, db *store.Store) (*Service, error) {
-	meters, err := newMeters(deps.Telemetry, cfg.Lanes, db.Counts)
+func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Service, error) {
+	meters, err := newMeters(ctx, deps.Telemetry, cfg.Lanes, db.Counts)
 	if err != nil {
 		return nil, err
 	}
 	log := deps.Telemetry.Log
 	producer := broker.NewProducer(deps.Broker, deps.Telemetry)
 	codec := record.NewCodec(deps.Keyring, deps.Broker.Topics())
-	post, err := wire.NewPost(deps.Broker, producer, codec, deps.Telemetry, deps.Now)
+	post, err := wire.NewPost(ctx, deps.Broker, producer, codec, deps.Telemetry, deps.Now)
 	if err != nil {
 		return nil, err
 	}

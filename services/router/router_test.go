@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -18,13 +19,11 @@ import (
 )
 
 // refused checks that err is a fault of the kind and reason.
-func refused(t *testing.T, what string, err error, kind fault.Kind, reason faultv1.Reason) *fault.Error {
+func refused(t *testing.T, what string, err error, kind fault.Kind, reason faultv1.Reason) {
 	t.Helper()
-	f := fault.From(err)
-	if f == nil || f.Kind != kind || f.Reason != reason {
+	if f := fault.From(err); f == nil || f.Kind != kind || f.Reason != reason {
 		t.Fatalf("%s = %v, want %v %v", what, err, kind, reason)
 	}
-	return f
 }
 
 func TestSubmitReachesLane(t *testing.T) {
@@ -36,7 +35,7 @@ func TestSubmitReachesLane(t *testing.T) {
 		t.Errorf("Submit() = %v, want the mail queued on billing", r)
 	}
 	e := h.lane("billing").mail()
-	if e.GetMailId() != s.GetMailId() || e.GetAttempt() != 1 || e.GetTraceparent() == "" || string(e.GetMessage()) != string(s.GetMessage()) {
+	if e.GetMailId() != s.GetMailId() || e.GetAttempt() != 1 || e.GetTraceparent() == "" || !bytes.Equal(e.GetMessage(), s.GetMessage()) {
 		t.Errorf("lane record = %v, want the mail with attempt 1 and a trace", e)
 	}
 	if !e.GetExpiresAt().AsTime().Equal(r.GetExpiresAt().AsTime()) {
@@ -102,7 +101,8 @@ func TestBrokerGone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := h.api.Submit(ctx, &routerv1.SubmitRequest{Submission: first})
-	if f := refused(t, "Submit(broker gone)", err, fault.Unavailable, faultv1.Reason_REASON_BROKER_UNAVAILABLE); f.RetryAfter <= 0 {
+	refused(t, "Submit(broker gone)", err, fault.Unavailable, faultv1.Reason_REASON_BROKER_UNAVAILABLE)
+	if f := fault.From(err); f.RetryAfter <= 0 {
 		t.Errorf("RetryAfter = %v, want a time to come back", f.RetryAfter)
 	}
 	h.await(false)
@@ -114,8 +114,8 @@ func TestBrokerGone(t *testing.T) {
 
 	again := h.bill("k")
 	_, err = h.api.Submit(t.Context(), &routerv1.SubmitRequest{Submission: again})
-	f := refused(t, "Submit(after the crash)", err, fault.Conflict, faultv1.Reason_REASON_IDEMPOTENCY_PENDING)
-	if f.Meta["mail_id"] != first.GetMailId() {
+	refused(t, "Submit(after the crash)", err, fault.Conflict, faultv1.Reason_REASON_IDEMPOTENCY_PENDING)
+	if f := fault.From(err); f.Meta["mail_id"] != first.GetMailId() {
 		t.Fatalf("Meta = %v, want the first mail's id %s", f.Meta, first.GetMailId())
 	}
 	again.MailId = first.GetMailId()
@@ -169,7 +169,7 @@ func TestScheduledIsReleased(t *testing.T) {
 		t.Errorf("first lane record = %s, want the mail that did not wait", e.GetMailId())
 	}
 	e := lane.mail()
-	if e.GetMailId() != s.GetMailId() || e.GetAttempt() != 1 || string(e.GetMessage()) != string(s.GetMessage()) {
+	if e.GetMailId() != s.GetMailId() || e.GetAttempt() != 1 || !bytes.Equal(e.GetMessage(), s.GetMessage()) {
 		t.Errorf("lane record = %v, want the scheduled mail", e)
 	}
 	events := h.events()

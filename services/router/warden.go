@@ -47,7 +47,7 @@ func (w *warden) run(ctx context.Context) error {
 			w.log.WarnContext(ctx, "broker is not ready; trying again", slog.Int("attempt", n), slog.Any("error", err))
 		})
 	if err != nil {
-		return nil //nolint:nilerr // stopped before the broker came
+		return nil // stopped before the broker came
 	}
 	close(w.topics)
 	tick := time.NewTicker(rounds)

@@ -7,10 +7,9 @@ import (
 	"log/slog"
 	"time"
 
-	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-
 	"kurir.dev/kit/backoff"
 	"kurir.dev/kit/fault"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -117,11 +116,11 @@ func (d *Desk) slot(urgent bool) (<-chan struct{}, bool) {
 func (d *Desk) shared(ctx context.Context, dr draft) (Receipt, error) {
 	key := Key{Tenant: dr.mail.Tenant, Value: dr.key}
 	for {
-		fl, leads := d.flights.join(key, dr.print)
+		fl, leads := d.flights.join(key, dr.body)
 		if leads {
 			return d.lead(ctx, key, fl, dr)
 		}
-		if fl.print != dr.print {
+		if fl.body != dr.body {
 			return Receipt{}, mismatch()
 		}
 		r, err := fl.wait(ctx)
@@ -161,7 +160,7 @@ func (d *Desk) lead(ctx context.Context, key Key, fl *flight, dr draft) (r Recei
 // admit enters a draft into the ledger and brings it where it belongs.
 func (d *Desk) admit(ctx context.Context, dr draft) (Receipt, error) {
 	e := Entry{
-		Key: Key{Tenant: dr.mail.Tenant, Value: dr.key}, Fingerprint: dr.print,
+		Key: Key{Tenant: dr.mail.Tenant, Value: dr.key}, Fingerprint: dr.body,
 		Recipient: dr.mail.Key, Kind: dr.mail.Kind, Urgent: dr.urgent, Receipt: dr.receipt(),
 	}
 	if e.Receipt.Scheduled() {
@@ -191,7 +190,7 @@ func (d *Desk) admit(ctx context.Context, dr draft) (Receipt, error) {
 // again answers a submission whose key is taken.
 func (d *Desk) again(ctx context.Context, dr draft, p Prior) (Receipt, error) {
 	switch {
-	case p.Fingerprint != dr.print:
+	case p.Fingerprint != dr.body:
 		return Receipt{}, mismatch()
 	case !p.Pending:
 		p.Receipt.Replayed = true
@@ -258,16 +257,12 @@ func (d *Desk) Run(ctx context.Context) error {
 	for {
 		select {
 		case k := <-d.landed:
-			if err := d.confirm(ctx, d.gather(k)); err != nil {
-				return nil
-			}
+			d.confirm(ctx, d.gather(k))
 		case <-ctx.Done():
 			for {
 				select {
 				case k := <-d.landed:
-					if err := d.confirm(ctx, d.gather(k)); err != nil {
-						return nil
-					}
+					d.confirm(ctx, d.gather(k))
 				default:
 					return nil
 				}
@@ -292,7 +287,7 @@ func (d *Desk) gather(first Key) []Key {
 
 // confirm confirms keys and clears their flights. Once ctx has ended it tries
 // once: a key that stays pending costs its caller one more round, no mail.
-func (d *Desk) confirm(ctx context.Context, keys []Key) error {
+func (d *Desk) confirm(ctx context.Context, keys []Key) {
 	failed := func(n int, err error) {
 		d.deps.Log.WarnContext(ctx, "keys could not be confirmed", slog.Any("error", err), slog.Int("attempt", n))
 	}
@@ -301,13 +296,11 @@ func (d *Desk) confirm(ctx context.Context, keys []Key) error {
 		defer cancel()
 		return d.deps.Ledger.Confirm(ctx, keys)
 	}
-	err := try(ctx, 1)
-	if err != nil {
+	if err := try(ctx, 1); err != nil {
 		failed(1, err)
-		err = backoff.Policy{Base: 200 * time.Millisecond}.Retry(ctx, try, failed)
+		_ = backoff.Policy{Base: 200 * time.Millisecond}.Retry(ctx, try, failed) // ends with ctx at the latest
 	}
 	d.flights.clear(keys)
-	return err
 }
 
 // waits is the waiting-room form of a scheduled draft.

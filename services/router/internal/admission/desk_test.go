@@ -64,32 +64,58 @@ func TestSubmitRefuses(t *testing.T) {
 		kind   fault.Kind
 		reason faultv1.Reason
 	}{
-		"no kind": {func(s *admission.Submission) { s.Mail.Kind = mail.KindNone },
-			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD},
-		"bad recipient": {func(s *admission.Submission) { s.Mail.Recipient = "budi" },
-			fault.Invalid, faultv1.Reason_REASON_INVALID_RECIPIENT},
-		"line break in recipient": {func(s *admission.Submission) { s.Mail.Recipient = "budi@example.com\r\nRCPT TO:<x@y.z>" },
-			fault.Invalid, faultv1.Reason_REASON_INVALID_RECIPIENT},
-		"bad return domain": {func(s *admission.Submission) { s.Mail.ReturnDomain = "no domain" },
-			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD},
-		"no message": {func(s *admission.Submission) { s.Mail.Message = nil },
-			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD},
-		"too large": {func(s *admission.Submission) { s.Mail.Message = make([]byte, 1001) },
-			fault.Invalid, faultv1.Reason_REASON_MAIL_TOO_LARGE},
-		"expires too soon": {func(s *admission.Submission) { s.ExpiresIn = 29 * time.Second },
-			fault.Invalid, faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE},
-		"expires too late": {func(s *admission.Submission) { s.ExpiresIn = 31 * time.Minute },
-			fault.Invalid, faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE},
-		"negative expiry": {func(s *admission.Submission) { s.ExpiresIn = -time.Minute },
-			fault.Invalid, faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE},
-		"too far ahead": {func(s *admission.Submission) { s.SendAt = noon().Add(91 * 24 * time.Hour) },
-			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD},
-		"unknown lane": {func(s *admission.Submission) { s.Lane = "express" },
-			fault.Invalid, faultv1.Reason_REASON_LANE_UNKNOWN},
-		"raised lane": {func(s *admission.Submission) { s.Mail.Kind, s.Lane = mail.KindGeneric, "otp" },
-			fault.Invalid, faultv1.Reason_REASON_LANE_UNKNOWN},
-		"suppressed": {func(s *admission.Submission) { s.Mail.Recipient = "gone@example.com" },
-			fault.Precondition, faultv1.Reason_REASON_RECIPIENT_SUPPRESSED},
+		"no kind": {
+			func(s *admission.Submission) { s.Mail.Kind = mail.KindNone },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,
+		},
+		"bad recipient": {
+			func(s *admission.Submission) { s.Mail.Recipient = "budi" },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_RECIPIENT,
+		},
+		"line break in recipient": {
+			func(s *admission.Submission) { s.Mail.Recipient = "budi@example.com\r\nRCPT TO:<x@y.z>" },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_RECIPIENT,
+		},
+		"bad return domain": {
+			func(s *admission.Submission) { s.Mail.ReturnDomain = "no domain" },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,
+		},
+		"no message": {
+			func(s *admission.Submission) { s.Mail.Message = nil },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,
+		},
+		"too large": {
+			func(s *admission.Submission) { s.Mail.Message = make([]byte, 1001) },
+			fault.Invalid, faultv1.Reason_REASON_MAIL_TOO_LARGE,
+		},
+		"expires too soon": {
+			func(s *admission.Submission) { s.ExpiresIn = 29 * time.Second },
+			fault.Invalid, faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE,
+		},
+		"expires too late": {
+			func(s *admission.Submission) { s.ExpiresIn = 31 * time.Minute },
+			fault.Invalid, faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE,
+		},
+		"negative expiry": {
+			func(s *admission.Submission) { s.ExpiresIn = -time.Minute },
+			fault.Invalid, faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE,
+		},
+		"too far ahead": {
+			func(s *admission.Submission) { s.SendAt = noon().Add(91 * 24 * time.Hour) },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,
+		},
+		"unknown lane": {
+			func(s *admission.Submission) { s.Lane = "express" },
+			fault.Invalid, faultv1.Reason_REASON_LANE_UNKNOWN,
+		},
+		"raised lane": {
+			func(s *admission.Submission) { s.Mail.Kind, s.Lane = mail.KindGeneric, "otp" },
+			fault.Invalid, faultv1.Reason_REASON_LANE_UNKNOWN,
+		},
+		"suppressed": {
+			func(s *admission.Submission) { s.Mail.Recipient = "gone@example.com" },
+			fault.Precondition, faultv1.Reason_REASON_RECIPIENT_SUPPRESSED,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -8,7 +8,7 @@ import (
 // flight is one submission under a key, from its first call until its key is
 // confirmed in the ledger.
 type flight struct {
-	print   string
+	body    string // its fingerprint
 	done    chan struct{}
 	receipt Receipt // set before done closes
 	err     error   // likewise
@@ -24,13 +24,13 @@ type flights struct {
 
 // join returns the flight of a key and whether the caller leads it. A leader
 // must land it.
-func (f *flights) join(k Key, print string) (*flight, bool) {
+func (f *flights) join(k Key, body string) (*flight, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fl, ok := f.air[k]; ok {
 		return fl, false
 	}
-	fl := &flight{print: print, done: make(chan struct{})}
+	fl := &flight{body: body, done: make(chan struct{})}
 	f.air[k] = fl
 	return fl, true
 }

@@ -24,11 +24,10 @@ package admission
 import (
 	"time"
 
-	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mailaddr"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/mail"
 )
 
@@ -80,7 +79,7 @@ type Rules struct {
 type draft struct {
 	mail   mail.Mail
 	key    string
-	print  string
+	body   string    // its fingerprint
 	sendAt time.Time // zero for now
 	urgent bool      // travels the highest lane
 }
@@ -114,7 +113,7 @@ func (r Rules) check(s Submission, now time.Time) (draft, error) {
 			"lane %s takes %s to %s", l.Name, l.MinExpiry, l.MaxExpiry)
 	}
 	now = now.Truncate(time.Microsecond)
-	d := draft{key: s.IdempotencyKey, print: s.Fingerprint, urgent: l.Name == r.Lanes[0].Name}
+	d := draft{key: s.IdempotencyKey, body: s.Fingerprint, urgent: l.Name == r.Lanes[0].Name}
 	leaves := now
 	if s.SendAt.After(now) {
 		if s.SendAt.Sub(now) > r.MaxAhead {

@@ -91,7 +91,7 @@ func (i *Intake) Run(ctx context.Context) error {
 			for {
 				select {
 				case d := <-i.queue:
-					i.take(d)
+					i.take(d.Context(), d) //nolint:contextcheck // a delivery brings its own
 				case <-ctx.Done():
 					return nil
 				}
@@ -110,8 +110,7 @@ func (i *Intake) Run(ctx context.Context) error {
 }
 
 // take sees one record through, or gives it back.
-func (i *Intake) take(d *custody.Delivery) {
-	ctx := d.Context()
+func (i *Intake) take(ctx context.Context, d *custody.Delivery) {
 	err := i.pause.Retry(ctx, func(ctx context.Context, _ int) error {
 		return i.put(ctx, d.Record)
 	}, func(n int, err error) {

@@ -5,9 +5,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
-
 	"kurir.dev/kit/rpc"
+	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
 )
 
 // ListLanes implements routerv1.RouterServiceServer.
@@ -24,9 +23,9 @@ func (s *Server) ListLanes(ctx context.Context, _ *routerv1.ListLanesRequest) (*
 		st := stats[l.Name]
 		out := &routerv1.Lane{
 			Name:          l.Name,
-			Rank:          int32(l.Rank),         //nolint:gosec // a handful of lanes
-			Weight:        int32(l.Weight),       //nolint:gosec // validated small
-			FloorPercent:  int32(l.FloorPercent), //nolint:gosec // at most 100
+			Rank:          int32(l.Rank),
+			Weight:        int32(l.Weight),
+			FloorPercent:  int32(l.FloorPercent),
 			Depth:         st.Depth,
 			Waiting:       st.Waiting,
 			DefaultExpiry: durationpb.New(l.Expiry),

@@ -9,13 +9,12 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
-	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
-
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/mailaddr"
 	"kurir.dev/kit/rpc"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
+	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
+	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
 	"kurir.dev/services/router/internal/waiting"
 	"kurir.dev/services/router/internal/wire"
 )

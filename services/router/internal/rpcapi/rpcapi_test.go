@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/metadata"
 
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/fault"
@@ -19,11 +20,9 @@ import (
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
-
-	"google.golang.org/grpc/metadata"
 )
 
-// room is a Room and a suppression.List that remembers what it was asked.
+// room is a Room and a List that remembers what it was asked.
 type room struct {
 	scopes []waiting.Scope
 	mails  []waiting.Mail

@@ -11,12 +11,11 @@ import (
 	"context"
 	"time"
 
-	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
-
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
+	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
@@ -39,6 +38,20 @@ type Room interface {
 	List(ctx context.Context, s waiting.Scope, after waiting.Cursor, limit int) ([]waiting.Mail, error)
 }
 
+// List is the suppression list; the store is one.
+type List interface {
+	// Suppress adds e, unless the entry that stands does not yield to it, and
+	// gives back the entry as it then stands.
+	Suppress(ctx context.Context, e suppression.Entry) (suppression.Entry, error)
+	// Unsuppress removes an entry and tells whether there was one.
+	Unsuppress(ctx context.Context, tenant string, key mail.Key) (bool, error)
+	// Suppressions lists a tenant's entries by address, beginning after the
+	// address given, at most limit.
+	Suppressions(ctx context.Context, tenant, after string, limit int) ([]suppression.Entry, error)
+	// Suppression looks one address up.
+	Suppression(ctx context.Context, tenant string, key mail.Key) (suppression.Entry, bool, error)
+}
+
 // LaneStat is how a lane does.
 type LaneStat struct {
 	// Depth is how many records the dispatchers have not done.
@@ -53,7 +66,7 @@ type LaneStat struct {
 type Deps struct {
 	Desk  Desk
 	Room  Room
-	List  suppression.List
+	List  List
 	Lanes lane.Set
 	// Stats tells how the lanes do, quickly.
 	Stats func(ctx context.Context) (map[string]LaneStat, error)

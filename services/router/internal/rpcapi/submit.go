@@ -10,10 +10,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"kurir.dev/kit/rpc"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
-
-	"kurir.dev/kit/rpc"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/wire"

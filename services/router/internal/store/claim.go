@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"kurir.dev/services/router/internal/mail"
@@ -184,12 +185,8 @@ func (s *Store) Postpone(ctx context.Context, refs []waiting.Ref, wake time.Time
 
 // named is the condition that a row is one of refs, still decided as it was.
 func named(refs []waiting.Ref) string {
-	one := "(?, CAST(? AS BIGINT)), "
-	list := ""
-	for range refs {
-		list += one
-	}
-	return `(mail_id, attempt) IN (VALUES ` + list[:len(list)-2] + `) AND state IN (` + decided + `)`
+	list := strings.TrimSuffix(strings.Repeat("(?, CAST(? AS BIGINT)), ", len(refs)), ", ")
+	return `(mail_id, attempt) IN (VALUES ` + list + `) AND state IN (` + decided + `)`
 }
 
 // names are the parameters of named.

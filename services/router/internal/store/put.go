@@ -54,13 +54,14 @@ func (t *txn) put(ctx context.Context, mails []*waiting.Mail) error {
 	if len(newest) == 0 {
 		return nil
 	}
-	ids = anys(slices.Sorted(maps.Keys(newest)))
+	order := slices.Sorted(maps.Keys(newest))
+	ids = anys(order)
 	if err := t.counted(ctx, -1, `DELETE FROM waiting WHERE mail_id IN (`+marks(len(ids))+`) RETURNING lane`, ids...); err != nil {
 		return err
 	}
 	args := make([]any, 0, 19*len(ids))
-	for _, id := range ids {
-		args = append(args, values(newest[id.(string)])...)
+	for _, id := range order {
+		args = append(args, values(newest[id])...)
 	}
 	return t.counted(ctx, 1, `INSERT INTO waiting (`+columns+`) VALUES `+tuples(len(ids), 19)+` ON CONFLICT DO NOTHING RETURNING lane`, args...)
 }

@@ -21,11 +21,10 @@ import (
 	"strings"
 	"time"
 
-	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/db"
 	"kurir.dev/kit/fault"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/waiting"
 )

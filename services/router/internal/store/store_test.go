@@ -28,19 +28,19 @@ func sqlite(t *testing.T) storetest.Store {
 }
 
 // open gives a running store that stops with the test.
-func open(t testing.TB, url string) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), url)
+func open(tb testing.TB, url string) *store.Store {
+	tb.Helper()
+	s, err := store.Open(tb.Context(), url)
 	if err != nil {
-		t.Fatalf("Open() = %v", err)
+		tb.Fatalf("Open() = %v", err)
 	}
 	part := s.Part()
-	if err := part.Start(t.Context()); err != nil {
-		t.Fatalf("Start() = %v", err)
+	if err := part.Start(tb.Context()); err != nil {
+		tb.Fatalf("Start() = %v", err)
 	}
-	t.Cleanup(func() {
-		if err := part.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("Stop() = %v", err)
+	tb.Cleanup(func() {
+		if err := part.Stop(context.WithoutCancel(tb.Context())); err != nil {
+			tb.Errorf("Stop() = %v", err)
 		}
 	})
 	return s

@@ -9,11 +9,10 @@ import (
 	"kurir.dev/services/router/internal/suppression"
 )
 
-var _ suppression.List = (*Store)(nil)
-
 const entryColumns = `tenant, address, recipient, cause, note, since`
 
-// Suppress implements suppression.List.
+// Suppress adds e, unless the entry that stands does not yield to it, and gives
+// back the entry as it then stands.
 func (s *Store) Suppress(ctx context.Context, e suppression.Entry) (suppression.Entry, error) {
 	stands := e
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
@@ -44,7 +43,7 @@ func (s *Store) Suppress(ctx context.Context, e suppression.Entry) (suppression.
 	return stands, s.fault("suppressing", err)
 }
 
-// Unsuppress implements suppression.List.
+// Unsuppress removes an entry and tells whether there was one.
 func (s *Store) Unsuppress(ctx context.Context, tenant string, key mail.Key) (bool, error) {
 	res, err := s.db.W.ExecContext(ctx, s.db.Rebind(`DELETE FROM suppressions WHERE recipient = ? AND tenant = ?`), key[:], tenant)
 	if err != nil {
@@ -54,7 +53,8 @@ func (s *Store) Unsuppress(ctx context.Context, tenant string, key mail.Key) (bo
 	return n > 0, s.fault("removing a suppression", err)
 }
 
-// Suppressions implements suppression.List.
+// Suppressions lists a tenant's entries by address, beginning after the address
+// given, at most limit.
 func (s *Store) Suppressions(ctx context.Context, tenant, after string, limit int) ([]suppression.Entry, error) {
 	var list []suppression.Entry
 	err := s.read(ctx, func(row *sql.Rows) error {
@@ -65,7 +65,7 @@ func (s *Store) Suppressions(ctx context.Context, tenant, after string, limit in
 	return list, s.fault("listing suppressions", err)
 }
 
-// Suppression implements suppression.List.
+// Suppression looks one address up.
 func (s *Store) Suppression(ctx context.Context, tenant string, key mail.Key) (suppression.Entry, bool, error) {
 	var found suppression.Entry
 	ok := false

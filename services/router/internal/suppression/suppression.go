@@ -7,7 +7,6 @@
 package suppression
 
 import (
-	"context"
 	"time"
 
 	"kurir.dev/services/router/internal/mail"
@@ -82,18 +81,4 @@ type Entry struct {
 	Cause   Cause
 	Note    string
 	Since   time.Time
-}
-
-// List is the suppression list, kept by the store.
-type List interface {
-	// Suppress adds e, unless the entry that stands does not yield to it, and
-	// gives back the entry as it then stands.
-	Suppress(ctx context.Context, e Entry) (Entry, error)
-	// Unsuppress removes an entry and tells whether there was one.
-	Unsuppress(ctx context.Context, tenant string, key mail.Key) (bool, error)
-	// Suppressions lists a tenant's entries by address, beginning after the
-	// address given, at most limit.
-	Suppressions(ctx context.Context, tenant, after string, limit int) ([]Entry, error)
-	// Suppression looks one address up.
-	Suppression(ctx context.Context, tenant string, key mail.Key) (Entry, bool, error)
 }

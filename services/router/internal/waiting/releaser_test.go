@@ -87,6 +87,7 @@ func (r *room) NextWake(context.Context) (time.Time, error) {
 }
 
 func (r *room) Release(_ context.Context, m waiting.Mail) error { return r.tell("released " + m.ID) }
+
 func (r *room) Settle(_ context.Context, m waiting.Mail) error {
 	return r.tell(m.Ending.String() + " " + m.ID)
 }
@@ -114,14 +115,14 @@ func (r *room) said() []string {
 }
 
 // run runs a releaser over the room inside a bubble of its own time.
-func run(t *testing.T, r *room, test func(t *testing.T, rel *waiting.Releaser)) {
+func run(t *testing.T, r *room, test func(rel *waiting.Releaser)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		rel := waiting.NewReleaser(r, r, waiting.Default(), slog.New(slog.DiscardHandler), waiting.Meter{}, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- rel.Run(ctx) }()
-		test(t, rel)
+		test(rel)
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run() = %v", err)
@@ -144,7 +145,7 @@ func pass(d time.Duration) {
 func TestReleaserWakesInTime(t *testing.T) {
 	t.Parallel()
 	r := newRoom(waits("a", 1500*time.Millisecond))
-	run(t, r, func(t *testing.T, rel *waiting.Releaser) {
+	run(t, r, func(rel *waiting.Releaser) {
 		pass(1499 * time.Millisecond)
 		if got := r.said(); len(got) != 0 {
 			t.Errorf("told %v before anything was due", got)
@@ -165,7 +166,7 @@ func TestReleaserWakesInTime(t *testing.T) {
 func TestReleaserIsNotWokenForLater(t *testing.T) {
 	t.Parallel()
 	r := newRoom(waits("a", time.Second))
-	run(t, r, func(t *testing.T, rel *waiting.Releaser) {
+	run(t, r, func(rel *waiting.Releaser) {
 		synctest.Wait()
 		before := r.claims
 		rel.Wake(bubble().Add(2 * time.Second))
@@ -179,7 +180,7 @@ func TestReleaserIsNotWokenForLater(t *testing.T) {
 func TestReleaserNoticesOthers(t *testing.T) {
 	t.Parallel()
 	r := newRoom()
-	run(t, r, func(t *testing.T, _ *waiting.Releaser) {
+	run(t, r, func(*waiting.Releaser) {
 		synctest.Wait()
 		r.add(waits("a", 0)) // by a replica that died
 		pass(waiting.Default().Poll)
@@ -193,7 +194,7 @@ func TestReleaserTriesAgain(t *testing.T) {
 	t.Parallel()
 	r := newRoom(waits("a", 0))
 	r.err = errors.New("broker is gone")
-	run(t, r, func(t *testing.T, _ *waiting.Releaser) {
+	run(t, r, func(*waiting.Releaser) {
 		pass(time.Minute)
 		r.fail(nil)
 		pass(time.Minute)
@@ -207,7 +208,7 @@ func TestReleaserKeepsWhatItCannotOpen(t *testing.T) {
 	t.Parallel()
 	r := newRoom(waits("a", 0))
 	r.err = waiting.ErrUnreadable
-	run(t, r, func(t *testing.T, _ *waiting.Releaser) {
+	run(t, r, func(*waiting.Releaser) {
 		pass(2 * time.Hour)
 		r.fail(nil)
 		pass(2 * time.Hour)
@@ -223,7 +224,7 @@ func TestReleaserTellsEndings(t *testing.T) {
 	paid := waits("paid", time.Hour)
 	paid.State, paid.Ending, paid.DueAt = waiting.Settling, waiting.Cancelled, bubble()
 	r := newRoom(late, paid)
-	run(t, r, func(t *testing.T, _ *waiting.Releaser) {
+	run(t, r, func(*waiting.Releaser) {
 		pass(90 * time.Minute)
 		if got := r.said(); !slices.Equal(got, []string{"cancelled paid", "expired late"}) {
 			t.Errorf("told %v, want both endings", got)

@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-
 	"kurir.dev/kit/fault"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 )
 
 // Desk is what the room asks of the store on behalf of people. Each verb works

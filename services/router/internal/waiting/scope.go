@@ -1,9 +1,8 @@
 package waiting
 
 import (
-	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-
 	"kurir.dev/kit/fault"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/mail"
 )
 

@@ -45,13 +45,16 @@ var (
 
 // NewPost makes a post over a producer. Run must run beside it for Accepted
 // and the events of releases to be told.
-func NewPost(c *broker.Client, p *broker.Producer, codec *record.Codec, t *telemetry.Telemetry, now func() time.Time) (*Post, error) {
+func NewPost(
+	ctx context.Context, c *broker.Client, p *broker.Producer, codec *record.Codec,
+	t *telemetry.Telemetry, now func() time.Time,
+) (*Post, error) {
 	lost, err := t.Meter(scope).Int64Counter("kurir_router_events_lost",
 		metric.WithDescription("Events that nobody waited for and the broker did not take."))
 	if err != nil {
 		return nil, fmt.Errorf("making the counter of lost events: %w", err)
 	}
-	lost.Add(context.Background(), 0)
+	lost.Add(ctx, 0)
 	return &Post{
 		producer: p, codec: codec, topics: c.Topics().Lane, tracer: t.Tracer(scope), log: t.Log, now: now,
 		events: make(chan *eventsv1.Event, announcements), lost: lost,

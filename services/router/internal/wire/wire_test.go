@@ -105,8 +105,10 @@ func TestEventsAreOneHoweverOften(t *testing.T) {
 		attempt uint32
 	}{
 		"accepted": {func(time.Time) *eventsv1.Event { return accepted(e, admission.Receipt{}) }, eventsv1.EventType_EVENT_TYPE_ACCEPTED, 0},
-		"scheduled": {func(time.Time) *eventsv1.Event { return accepted(e, admission.Receipt{SendAt: noon()}) },
-			eventsv1.EventType_EVENT_TYPE_SCHEDULED, 0},
+		"scheduled": {
+			func(time.Time) *eventsv1.Event { return accepted(e, admission.Receipt{SendAt: noon()}) },
+			eventsv1.EventType_EVENT_TYPE_SCHEDULED, 0,
+		},
 		"released":   {func(at time.Time) *eventsv1.Event { return released(e, w, at) }, eventsv1.EventType_EVENT_TYPE_RELEASED, 2},
 		"cancelled":  {func(at time.Time) *eventsv1.Event { return settled(e, ending(waiting.Cancelled), at) }, eventsv1.EventType_EVENT_TYPE_CANCELLED, 1},
 		"suppressed": {func(at time.Time) *eventsv1.Event { return settled(e, ending(waiting.Suppressed), at) }, eventsv1.EventType_EVENT_TYPE_SUPPRESSED, 1},

@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,7 +11,8 @@ import (
 	"kurir.dev/services/router/internal/waiting"
 )
 
-func keyOnce(t *testing.T, s Store) {
+func keyOnce(x bundle) {
+	t, s := x.t, x.store
 	first := entry("k", "m1")
 	if v := admit(t, s, first); v != (admission.Verdict{}) {
 		t.Fatalf("Admit(first) = %+v, want it entered", v)
@@ -27,7 +27,8 @@ func keyOnce(t *testing.T, s Store) {
 	}
 }
 
-func keyTenants(t *testing.T, s Store) {
+func keyTenants(x bundle) {
+	t, s := x.t, x.store
 	admit(t, s, entry("k", "m1"))
 	other := entry("k", "m2")
 	other.Key.Tenant = "umbrella"
@@ -36,7 +37,8 @@ func keyTenants(t *testing.T, s Store) {
 	}
 }
 
-func keyConfirm(t *testing.T, s Store) {
+func keyConfirm(x bundle) {
+	t, s := x.t, x.store
 	admit(t, s, entry("a", "m1"))
 	admit(t, s, entry("b", "m2"))
 	if err := s.Confirm(t.Context(), []admission.Key{{Tenant: "acme", Value: "a"}, {Tenant: "acme", Value: "gone"}}); err != nil {
@@ -51,7 +53,8 @@ func keyConfirm(t *testing.T, s Store) {
 
 // keyConcurrent: of many who come at once with one key, one is let in, and all
 // others learn of it.
-func keyConcurrent(t *testing.T, s Store) {
+func keyConcurrent(x bundle) {
+	t, s := x.t, x.store
 	var in atomic.Int64
 	var winner atomic.Value
 	priors := make([]string, 100)
@@ -77,7 +80,8 @@ func keyConcurrent(t *testing.T, s Store) {
 	}
 }
 
-func keyless(t *testing.T, s Store) {
+func keyless(x bundle) {
+	t, s := x.t, x.store
 	for range 2 {
 		if v := admit(t, s, entry("", "m1")); v != (admission.Verdict{}) {
 			t.Errorf("Admit(no key) = %+v, want it let in", v)
@@ -85,7 +89,8 @@ func keyless(t *testing.T, s Store) {
 	}
 }
 
-func suppressed(t *testing.T, s Store) {
+func suppressed(x bundle) {
+	t, s := x.t, x.store
 	suppress(t, s, "budi@example.com", suppression.HardBounce)
 	if v := admit(t, s, entry("k", "m1")); v.Suppressed != suppression.HardBounce || v.Prior != nil {
 		t.Errorf("Admit(suppressed) = %+v, want the cause", v)
@@ -102,7 +107,8 @@ func suppressed(t *testing.T, s Store) {
 	}
 }
 
-func replayFirst(t *testing.T, s Store) {
+func replayFirst(x bundle) {
+	t, s := x.t, x.store
 	admit(t, s, entry("k", "m1"))
 	suppress(t, s, "budi@example.com", suppression.Manual)
 	if v := admit(t, s, entry("k", "m2")); v.Prior == nil || v.Suppressed != suppression.None {
@@ -110,7 +116,8 @@ func replayFirst(t *testing.T, s Store) {
 	}
 }
 
-func scheduled(t *testing.T, s Store) {
+func scheduled(x bundle) {
+	t, s := x.t, x.store
 	e := entry("k", "m1")
 	m := deferral("m1", 1, time.Hour)
 	m.State, e.Waits, e.Receipt.SendAt = waiting.Scheduled, &m, m.DueAt
@@ -136,7 +143,8 @@ func scheduled(t *testing.T, s Store) {
 	counts(t, s, 1)
 }
 
-func strength(t *testing.T, s Store) {
+func strength(x bundle) {
+	t, s := x.t, x.store
 	const address = "siti@example.com"
 	for _, step := range []struct{ add, stands suppression.Cause }{
 		{suppression.Unsubscribe, suppression.Unsubscribe},
@@ -152,7 +160,8 @@ func strength(t *testing.T, s Store) {
 	}
 }
 
-func suppressionList(t *testing.T, s Store) {
+func suppressionList(x bundle) {
+	t, s := x.t, x.store
 	for _, a := range []string{"c@example.com", "a@example.com", "b@example.com"} {
 		suppress(t, s, a, suppression.Manual)
 	}
@@ -192,7 +201,8 @@ func suppressionList(t *testing.T, s Store) {
 	}
 }
 
-func purge(t *testing.T, s Store) {
+func purge(x bundle) {
+	t, s := x.t, x.store
 	old, young := entry("old", "m1"), entry("young", "m2")
 	young.Receipt.AcceptedAt = noon().Add(time.Hour)
 	admit(t, s, old)

@@ -18,7 +18,16 @@ import (
 // Store is all that the router asks of its store.
 type Store interface {
 	admission.Ledger
-	suppression.List
+	// Suppress adds e, unless the entry that stands does not yield to it, and
+	// gives back the entry as it then stands.
+	Suppress(ctx context.Context, e suppression.Entry) (suppression.Entry, error)
+	// Unsuppress removes an entry and tells whether there was one.
+	Unsuppress(ctx context.Context, tenant string, key mail.Key) (bool, error)
+	// Suppressions lists a tenant's entries by address, beginning after the
+	// address given, at most limit.
+	Suppressions(ctx context.Context, tenant, after string, limit int) ([]suppression.Entry, error)
+	// Suppression looks one address up.
+	Suppression(ctx context.Context, tenant string, key mail.Key) (suppression.Entry, bool, error)
 	waiting.Desk
 	waiting.Queue
 	// Put takes a deferred mail in.
@@ -32,7 +41,7 @@ type Store interface {
 // Run runs the suite; open gives each test an empty, running store.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Helper()
-	for name, test := range map[string]func(t *testing.T, s Store){
+	for name, test := range map[string]func(b bundle){
 		"key is entered once":               keyOnce,
 		"key of another tenant is another":  keyTenants,
 		"key is confirmed":                  keyConfirm,
@@ -63,9 +72,15 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, open(t))
+			test(bundle{t: t, store: open(t)})
 		})
 	}
+}
+
+// bundle is one test and its empty store.
+type bundle struct {
+	t     *testing.T
+	store Store
 }
 
 // noon is when the tests happen.

@@ -3,7 +3,6 @@ package storetest
 import (
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,7 +12,8 @@ import (
 	"kurir.dev/services/router/internal/waiting"
 )
 
-func putIdempotent(t *testing.T, s Store) {
+func putIdempotent(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, time.Hour), deferral("m1", 2, 2*time.Hour))
 	counts(t, s, 1)
 	put(t, s, deferral("m1", 1, 0))
@@ -27,7 +27,8 @@ func putIdempotent(t *testing.T, s Store) {
 	counts(t, s, 1)
 }
 
-func putDeparted(t *testing.T, s Store) {
+func putDeparted(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, 0))
 	claim(t, s, noon())
 	finish(t, s, waiting.Ref{ID: "m1", Attempt: 2})
@@ -42,7 +43,8 @@ func putDeparted(t *testing.T, s Store) {
 	}
 }
 
-func claimOnce(t *testing.T, s Store) {
+func claimOnce(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("later", 2, time.Hour), deferral("now", 2, 0), deferral("before", 2, -time.Minute))
 	want := []waiting.Mail{deferral("before", 2, -time.Minute), deferral("now", 2, 0)}
 	for i := range want {
@@ -63,7 +65,8 @@ func claimOnce(t *testing.T, s Store) {
 	counts(t, s, 1)
 }
 
-func claimLease(t *testing.T, s Store) {
+func claimLease(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, 0))
 	claim(t, s, noon())
 	if early := claim(t, s, noon().Add(59*time.Second)); len(early) != 0 {
@@ -78,7 +81,8 @@ func claimLease(t *testing.T, s Store) {
 	}
 }
 
-func claimConcurrent(t *testing.T, s Store) {
+func claimConcurrent(x bundle) {
+	t, s := x.t, x.store
 	const n = 60
 	for i := range n {
 		put(t, s, deferral(name(i), 2, 0))
@@ -108,7 +112,8 @@ func claimConcurrent(t *testing.T, s Store) {
 	}
 }
 
-func claimExpired(t *testing.T, s Store) {
+func claimExpired(x bundle) {
+	t, s := x.t, x.store
 	m := deferral("m1", 2, 48*time.Hour) // due after it expires
 	put(t, s, m)
 	next, err := s.NextWake(t.Context())
@@ -125,7 +130,8 @@ func claimExpired(t *testing.T, s Store) {
 	}
 }
 
-func claimSuppressed(t *testing.T, s Store) {
+func claimSuppressed(x bundle) {
+	t, s := x.t, x.store
 	bulk, bill := deferral("bulk", 2, 0), deferral("bill", 2, 0)
 	bill.Kind, bill.Recipient = mail.KindBill, bulk.Recipient
 	put(t, s, bulk, bill)
@@ -142,7 +148,8 @@ func claimSuppressed(t *testing.T, s Store) {
 	}
 }
 
-func claimHeld(t *testing.T, s Store) {
+func claimHeld(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("for good", 2, 0), deferral("a while", 2, 0), deferral("due later", 2, 2*time.Hour))
 	all := waiting.Scope{Lane: "bulk"}
 	verb(t, "Hold(until)", 3)(s.Hold(t.Context(), all, "asked to", noon().Add(time.Hour)))
@@ -164,7 +171,8 @@ func claimHeld(t *testing.T, s Store) {
 	}
 }
 
-func finishOlder(t *testing.T, s Store) {
+func finishOlder(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, 0))
 	claim(t, s, noon())
 	put(t, s, deferral("m1", 3, time.Hour)) // released, tried and deferred before we finished
@@ -175,7 +183,8 @@ func finishOlder(t *testing.T, s Store) {
 	counts(t, s, 1)
 }
 
-func postpone(t *testing.T, s Store) {
+func postpone(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, 0))
 	ref := claim(t, s, noon())[0].Ref()
 	if err := s.Postpone(t.Context(), []waiting.Ref{ref}, noon().Add(time.Second)); err != nil {
@@ -189,7 +198,8 @@ func postpone(t *testing.T, s Store) {
 	}
 }
 
-func cancel(t *testing.T, s Store) {
+func cancel(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, time.Hour))
 	one := waiting.Scope{Tenant: "acme", IDs: []string{"m1"}}
 	verb(t, "Cancel", 1)(s.Cancel(t.Context(), one, "paid", noon()))
@@ -207,13 +217,15 @@ func cancel(t *testing.T, s Store) {
 	}
 }
 
-func cancelLeaving(t *testing.T, s Store) {
+func cancelLeaving(x bundle) {
+	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, 0))
 	claim(t, s, noon())
 	verb(t, "Cancel of leaving", 0)(s.Cancel(t.Context(), waiting.Scope{IDs: []string{"m1"}}, "", noon().Add(time.Hour)))
 }
 
-func scopes(t *testing.T, s Store) {
+func scopes(x bundle) {
+	t, s := x.t, x.store
 	a, b := deferral("a", 2, time.Hour), deferral("b", 2, 2*time.Hour)
 	b.Tenant, b.Lane, b.Kind, b.Domain, b.Site = "umbrella", "reminder", mail.KindReminder, "example.org", "example.info"
 	b.Invoice, b.Template = "INV-1", "due"
@@ -240,7 +252,8 @@ func scopes(t *testing.T, s Store) {
 	}
 }
 
-func longLists(t *testing.T, s Store) {
+func longLists(x bundle) {
+	t, s := x.t, x.store
 	const n = 1203
 	err := together(n, func(i int) error { return s.Put(t.Context(), deferral(name(i), 2, time.Hour)) })
 	if err != nil {
@@ -253,7 +266,8 @@ func longLists(t *testing.T, s Store) {
 	verb(t, "Cancel", n)(s.Cancel(t.Context(), bulk, "", noon()))
 }
 
-func listing(t *testing.T, s Store) {
+func listing(x bundle) {
+	t, s := x.t, x.store
 	for i := range 5 {
 		put(t, s, deferral(name(i), 2, time.Duration(5-i/2)*time.Hour)) // some share a due time
 	}
@@ -276,7 +290,8 @@ func listing(t *testing.T, s Store) {
 	}
 }
 
-func known(t *testing.T, s Store) {
+func known(x bundle) {
+	t, s := x.t, x.store
 	admit(t, s, entry("k", "accepted"))
 	put(t, s, deferral("waits", 2, time.Hour), deferral("left", 2, 0))
 	finish(t, s, claim(t, s, noon())[0].Ref())
