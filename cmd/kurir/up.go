@@ -11,7 +11,6 @@ import (
 	"kurir.dev/cmd/kurir/demo"
 	"kurir.dev/cmd/kurir/mesh"
 	"kurir.dev/kit/app"
-	"kurir.dev/kit/broker"
 	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/conf"
 	"kurir.dev/kit/telemetry"
