@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -123,7 +124,7 @@ func TestBatchIsBounded(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range items {
-			if err := stream.Send(item(fmt.Sprint(i), otp(nil))); err != nil {
+			if err := stream.Send(item(strconv.Itoa(i), otp(nil))); err != nil {
 				t.Errorf("Send = %v", err)
 				return
 			}
@@ -150,7 +151,7 @@ func TestBatchSurvivesABrokenStream(t *testing.T) {
 	b := setup(t, &fakeRouter{breakAfter: 5}, func(cfg *composer.Config) { cfg.BatchInFlight = 1 })
 	stream := openBatch(t.Context(), t, b)
 	for i := range items {
-		if err := stream.Send(item(fmt.Sprint(i), otp(nil))); err != nil {
+		if err := stream.Send(item(strconv.Itoa(i), otp(nil))); err != nil {
 			t.Fatalf("Send = %v", err)
 		}
 	}
@@ -230,7 +231,7 @@ func BenchmarkBatch(b *testing.B) {
 	b.ResetTimer()
 	go func() {
 		for i := range b.N {
-			if err := stream.Send(item(fmt.Sprint(i), req)); err != nil {
+			if err := stream.Send(item(strconv.Itoa(i), req)); err != nil {
 				b.Errorf("Send = %v", err)
 				return
 			}

@@ -53,7 +53,7 @@ type Service struct {
 }
 
 // New returns a composer, or an error that says which step failed.
-func New(_ context.Context, deps Deps, cfg Config) (*Service, error) {
+func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	if deps.Telemetry == nil || deps.Router == nil || deps.Tokens == nil {
 		return nil, errors.New("composer: telemetry, router and tokens are needed")
 	}
@@ -64,7 +64,7 @@ func New(_ context.Context, deps Deps, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := rpcapi.New(submission.New(domain), deps.Router, cfg.BatchInFlight, deps.Telemetry)
+	api, err := rpcapi.New(ctx, submission.New(domain), deps.Router, cfg.BatchInFlight, deps.Telemetry)
 	if err != nil {
 		return nil, fmt.Errorf("making the API: %w", err)
 	}

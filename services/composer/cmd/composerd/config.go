@@ -29,10 +29,13 @@ type peers struct {
 	Router rpc.ClientConfig `yaml:"router"`
 }
 
+// linkKeys is where the keys that sign links are by default.
+const linkKeys = "kurir-tokens.txt"
+
 func defaults() binary {
 	return binary{
 		Config: composer.Default(), Telemetry: telemetry.Default(), Ops: "127.0.0.1:7411",
-		Tokens: "kurir-tokens.txt", Peers: peers{Router: rpc.ClientConfig{Target: "127.0.0.1:7420"}},
+		Tokens: linkKeys, Peers: peers{Router: rpc.ClientConfig{Target: "127.0.0.1:7420"}},
 	}
 }
 

@@ -145,8 +145,10 @@ func (l *Locale) Duration(d time.Duration) string {
 		size time.Duration
 		unit unit
 	}{
-		{24 * time.Hour, l.words.day}, {time.Hour, l.words.hour},
-		{time.Minute, l.words.minute}, {time.Second, l.words.second},
+		{24 * time.Hour, l.words.day},
+		{time.Hour, l.words.hour},
+		{time.Minute, l.words.minute},
+		{time.Second, l.words.second},
 	}
 	var parts []string
 	for _, s := range steps {

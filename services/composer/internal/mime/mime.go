@@ -14,7 +14,6 @@ package mime
 
 import (
 	"bytes"
-	"fmt"
 	"mime/quotedprintable"
 	"strings"
 	"time"
@@ -142,9 +141,9 @@ type headerWriter struct {
 }
 
 // fail keeps the first fault.
-func (h *headerWriter) fail(name, format string, args ...any) {
+func (h *headerWriter) fail(name, why string) {
 	if h.err == nil {
-		h.err = &HeaderError{Header: name, Why: fmt.Sprintf(format, args...)}
+		h.err = &HeaderError{Header: name, Why: why}
 	}
 }
 

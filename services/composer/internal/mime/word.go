@@ -130,7 +130,7 @@ func qEncode(s string) string {
 		case qSafe(c):
 			b.WriteByte(c)
 		default:
-			b.WriteString(string([]byte{'=', hex[c>>4], hex[c&15]}))
+			b.Write([]byte{'=', hex[c>>4], hex[c&15]})
 		}
 	}
 	return b.String()

@@ -129,9 +129,9 @@ func Parse(s string) (Amount, error) {
 	if err != nil {
 		return Amount{}, fmt.Errorf("%w: out of range", ErrSyntax)
 	}
-	nanos := 0
-	if dotted {
-		nanos, _ = strconv.Atoi(fraction + strings.Repeat("0", 9-len(fraction)))
+	var nanos int64
+	if dotted { // nine digits fit
+		nanos, _ = strconv.ParseInt(fraction+strings.Repeat("0", 9-len(fraction)), 10, 32)
 	}
 	if negative {
 		units, nanos = -units, -nanos

@@ -36,8 +36,8 @@ var _ mailv1.MailServiceServer = (*Server)(nil)
 
 // New returns a MailService that hands its mail to router, and works on at most
 // inFlight mails of one batch at a time.
-func New(c *submission.Composer, router routerv1.RouterServiceClient, inFlight int, t *telemetry.Telemetry) (*Server, error) {
-	m, err := newMetrics(t.Meter("kurir.dev/services/composer"))
+func New(ctx context.Context, c *submission.Composer, router routerv1.RouterServiceClient, inFlight int, t *telemetry.Telemetry) (*Server, error) {
+	m, err := newMetrics(ctx, t.Meter("kurir.dev/services/composer"))
 	if err != nil {
 		return nil, fmt.Errorf("making the metrics: %w", err)
 	}
@@ -150,7 +150,7 @@ func (s *Server) send(ctx context.Context, to submission.Custodian, req request,
 func (s *Server) accept(
 	ctx context.Context, to submission.Custodian, tenant string, req request, item submission.Item,
 ) (submission.Receipt, error) {
-	print, err := fingerprint(tenant, req)
+	sum, err := fingerprint(tenant, req)
 	if err != nil {
 		return submission.Receipt{}, err
 	}
@@ -159,7 +159,7 @@ func (s *Server) accept(
 		return submission.Receipt{}, err
 	}
 	return s.composer.Send(ctx, to, &submission.Request{
-		Tenant: tenant, Key: req.GetIdempotencyKey(), Fingerprint: print,
+		Tenant: tenant, Key: req.GetIdempotencyKey(), Fingerprint: sum,
 		To: decodeAddress(req.GetTo()), Options: options, Item: item,
 	})
 }

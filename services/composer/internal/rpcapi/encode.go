@@ -91,7 +91,7 @@ func encodeDate(d civil.Date) *mailv1.Date {
 	if d.Zero() {
 		return nil
 	}
-	return &mailv1.Date{Year: int32(d.Year), Month: int32(d.Month), Day: int32(d.Day)} //nolint:gosec // a valid day fits
+	return &mailv1.Date{Year: int32(d.Year), Month: int32(d.Month), Day: int32(d.Day)}
 }
 
 // encodeTime returns nil for the zero time.

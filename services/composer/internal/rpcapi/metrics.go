@@ -17,7 +17,7 @@ import (
 type metrics struct{ mails metric.Int64Counter }
 
 // newMetrics makes the counters, each at zero.
-func newMetrics(m metric.Meter) (*metrics, error) {
+func newMetrics(ctx context.Context, m metric.Meter) (*metrics, error) {
 	mails, err := m.Int64Counter("kurir_composer_mails",
 		metric.WithDescription("Mails asked for, by call and result: accepted, replayed, or the reason of the refusal."))
 	if err != nil {
@@ -25,7 +25,7 @@ func newMetrics(m metric.Meter) (*metrics, error) {
 	}
 	for _, call := range []string{"otp", "bill", "reminder", "generic"} {
 		for _, result := range []string{"accepted", "replayed"} {
-			mails.Add(context.Background(), 0, labels(call, result))
+			mails.Add(ctx, 0, labels(call, result))
 		}
 	}
 	return &metrics{mails: mails}, nil

@@ -67,7 +67,7 @@ func recipient(to *Address) (mime.Address, error) {
 
 // mailbox checks an address and its name; a malformed one has the reason.
 func mailbox(field string, a *Address, reason faultv1.Reason) (mime.Address, error) {
-	if err := oneLine(field+".email", a.Email, field+".display_name", a.Name); err != nil {
+	if err := oneLine(text{field + ".email", a.Email}, text{field + ".display_name", a.Name}); err != nil {
 		return mime.Address{}, err
 	}
 	addr, err := mailaddr.Parse(a.Email)
@@ -94,30 +94,32 @@ func (t *tenant) sender(from *Address) (mime.Address, error) {
 	return a, nil
 }
 
-// oneLine checks texts that can come to stand in a header: pairs of field and
-// value.
-func oneLine(pairs ...string) error {
-	for i := 0; i < len(pairs); i += 2 {
-		if mime.Unsafe(pairs[i+1]) {
-			return fault.Invalidf(faultv1.Reason_REASON_HEADER_INJECTION, pairs[i], "holds CR, LF or NUL")
+// text is a field with its value.
+type text struct{ field, value string }
+
+// oneLine checks texts that can come to stand in a header.
+func oneLine(texts ...text) error {
+	for _, t := range texts {
+		if mime.Unsafe(t.value) {
+			return fault.Invalidf(faultv1.Reason_REASON_HEADER_INJECTION, t.field, "holds CR, LF or NUL")
 		}
 	}
 	return nil
 }
 
-// filled checks texts that must not be empty: pairs of field and value.
-func filled(pairs ...string) error {
-	for i := 0; i < len(pairs); i += 2 {
-		if strings.TrimSpace(pairs[i+1]) == "" {
-			return invalid(pairs[i], "is empty")
+// filled checks texts that must not be empty.
+func filled(texts ...text) error {
+	for _, t := range texts {
+		if strings.TrimSpace(t.value) == "" {
+			return invalid(t.field, "is empty")
 		}
 	}
 	return nil
 }
 
 // invalid is a fault of the reason INVALID_FIELD.
-func invalid(field, text string) error {
-	return fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, field, "%s", text)
+func invalid(field, why string) error {
+	return fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, field, "%s", why)
 }
 
 // checkLane lets a tenant lower the lane of a mail, not raise it.
@@ -223,8 +225,8 @@ func checkDay(field string, d civil.Date, required bool) error {
 // checkAmount checks an amount by itself and against the currency of the
 // total, "" for the total itself.
 func checkAmount(field string, a money.Amount, currency string, negative bool) error {
-	bad := func(part, text string) error {
-		return fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, field+part, "%s", text)
+	bad := func(part, why string) error {
+		return fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, field+part, "%s", why)
 	}
 	switch {
 	case !money.Known(a.Currency):

@@ -54,10 +54,13 @@ func choose(t *tenant, o *Options, builtin string, in template.Input) (*content,
 // content of an OTP. Its words name the time it expires, so the time is fixed
 // here and not left to the router.
 func (otp *OTP) content(c *Composer, t *tenant, o *Options) (*content, error) {
-	if err := oneLine("code", otp.Code, "product_name", otp.ProductName, "origin", otp.Origin, "purpose", otp.Purpose); err != nil {
+	if err := oneLine(
+		text{"code", otp.Code}, text{"product_name", otp.ProductName},
+		text{"origin", otp.Origin}, text{"purpose", otp.Purpose},
+	); err != nil {
 		return nil, err
 	}
-	if err := filled("product_name", otp.ProductName); err != nil {
+	if err := filled(text{"product_name", otp.ProductName}); err != nil {
 		return nil, err
 	}
 	if err := checkCode(otp.Code); err != nil {
@@ -110,10 +113,10 @@ func (r *Reminder) content(_ *Composer, t *tenant, o *Options) (*content, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := oneLine("step", r.Step); err != nil {
+	if err := oneLine(text{"step", r.Step}); err != nil {
 		return nil, err
 	}
-	if err := filled("step", r.Step); err != nil {
+	if err := filled(text{"step", r.Step}); err != nil {
 		return nil, err
 	}
 	out, err := choose(t, o, "reminder", template.Reminder)
@@ -137,11 +140,16 @@ func (r *Reminder) content(_ *Composer, t *tenant, o *Options) (*content, error)
 // top of them, else the zero amount.
 func (b *Bill) check() (money.Amount, error) {
 	none := money.Amount{}
-	if err := oneLine("bill.invoice_id", b.InvoiceID, "bill.number", b.Number, "bill.biller_name", b.BillerName,
-		"bill.customer_name", b.CustomerName, "bill.period", b.Period, "bill.pay_url", b.PayURL); err != nil {
+	if err := oneLine(
+		text{"bill.invoice_id", b.InvoiceID}, text{"bill.number", b.Number},
+		text{"bill.biller_name", b.BillerName}, text{"bill.customer_name", b.CustomerName},
+		text{"bill.period", b.Period}, text{"bill.pay_url", b.PayURL},
+	); err != nil {
 		return none, err
 	}
-	if err := filled("bill.invoice_id", b.InvoiceID, "bill.biller_name", b.BillerName, "bill.customer_name", b.CustomerName); err != nil {
+	if err := filled(
+		text{"bill.invoice_id", b.InvoiceID}, text{"bill.biller_name", b.BillerName}, text{"bill.customer_name", b.CustomerName},
+	); err != nil {
 		return none, err
 	}
 	if err := checkDay("bill.issued_on", b.IssuedOn, false); err != nil {
@@ -258,10 +266,10 @@ func (g *Generic) own(c *Composer, t *tenant, o *Options) (*content, error) {
 		return nil, fault.Invalidf(faultv1.Reason_REASON_TEMPLATE_VARIABLES, "variables", "are given without a template")
 	}
 	own := *g.Content
-	if err := oneLine("content.subject", own.Subject); err != nil {
+	if err := oneLine(text{"content.subject", own.Subject}); err != nil {
 		return nil, err
 	}
-	if err := filled("content.subject", own.Subject, "content.text", own.Text+own.HTML); err != nil {
+	if err := filled(text{"content.subject", own.Subject}, text{"content.text", own.Text + own.HTML}); err != nil {
 		return nil, err
 	}
 	if err := noNUL("content.text", own.Text); err != nil {

@@ -2,6 +2,7 @@ package template
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 )
@@ -23,9 +24,7 @@ var (
 // those of base, which may be nil.
 func parseStyles(css string, base stylesheet) (stylesheet, error) {
 	sheet := stylesheet{}
-	for class, declarations := range base {
-		sheet[class] = declarations
-	}
+	maps.Copy(sheet, base)
 	rest := cssRule.ReplaceAllStringFunc(cssComment.ReplaceAllString(css, ""), func(rule string) string {
 		parts := cssRule.FindStringSubmatch(rule)
 		class := cssClass.FindStringSubmatch(parts[1])

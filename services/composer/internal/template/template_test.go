@@ -3,6 +3,7 @@ package template_test
 import (
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -180,9 +181,7 @@ func TestBind(t *testing.T) {
 	with := func(change map[string]string) map[string]string {
 		out := map[string]string{}
 		for _, m := range []map[string]string{good, change} {
-			for k, v := range m {
-				out[k] = v
-			}
+			maps.Copy(out, m)
 		}
 		return out
 	}
