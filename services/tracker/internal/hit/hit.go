@@ -147,14 +147,13 @@ func mailProgram(agent string) bool {
 // Network is the client's network with the host's part cut off: /24 of IPv4,
 // /48 of IPv6. An invalid address gives "".
 func Network(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
 	a = a.Unmap().WithZone("")
 	bits := 48
 	if a.Is4() {
 		bits = 24
 	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return ""
-	}
-	return p.String()
+	return netip.PrefixFrom(a, bits).Masked().String()
 }
