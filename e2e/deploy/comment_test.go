@@ -4,7 +4,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"maps"
 	"path"
 	"path/filepath"
 	"reflect"
@@ -65,7 +64,8 @@ func (s *sources) parse(dir string) map[string]declared {
 }
 
 // comment puts the doc comments of a struct's fields above the keys of the YAML
-// mapping it is printed as, and goes on into the values.
+// mapping it is printed as, and goes on into the values. A field without one
+// fails the test.
 func (s *sources) comment(node *yaml.Node, typ ast.Expr, in declared) {
 	switch e := typ.(type) {
 	case *ast.StarExpr:
@@ -113,7 +113,11 @@ func (s *sources) field(node *yaml.Node, field *ast.Field, in declared) {
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		if node.Content[i].Value == key {
-			node.Content[i].HeadComment = strings.TrimSpace(field.Doc.Text())
+			text := strings.TrimSpace(field.Doc.Text())
+			if text == "" {
+				s.t.Errorf("%s: the field of key %q has no comment", in.dir, key)
+			}
+			node.Content[i].HeadComment = text
 			s.comment(node.Content[i+1], field.Type, in)
 		}
 	}
@@ -137,21 +141,4 @@ func importDir(file *ast.File, x ast.Expr) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// uncommented returns the paths of keys without a comment. Elements of lists and
-// values of maps after the first go without.
-func uncommented(node *yaml.Node, at string) []string {
-	missing := make(map[string]bool)
-	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		if key.HeadComment == "" {
-			missing[at+key.Value] = true
-			continue
-		}
-		for _, m := range uncommented(value, at+key.Value+".") {
-			missing[m] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(missing))
 }
