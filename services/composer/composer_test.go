@@ -530,3 +530,17 @@ func TestNewFaults(t *testing.T) {
 		t.Errorf("New without dependencies = nil, want an error")
 	}
 }
+
+func TestReceiptIsPassedOn(t *testing.T) {
+	t.Parallel()
+	want := &mailv1.Receipt{
+		MailId: "019a0000-0000-7000-8000-00000000beef", Lane: "billing", State: mailv1.State_STATE_SCHEDULED,
+		AcceptedAt: timestamppb.New(noon), ExpiresAt: timestamppb.New(noon.Add(time.Hour)),
+		SendAt: timestamppb.New(noon.Add(time.Minute)), Replayed: true,
+	}
+	b := setup(t, &fakeRouter{answer: func(context.Context, *routerv1.Submission) (*mailv1.Receipt, error) { return want, nil }}, nil)
+	resp, err := b.client.SendBill(t.Context(), bill(nil))
+	if diff := cmp.Diff(want, resp.GetReceipt(), protocmp.Transform()); err != nil || diff != "" {
+		t.Errorf("SendBill = %v (-want +got):\n%s", err, diff)
+	}
+}
