@@ -61,7 +61,7 @@ func TestBadInput(t *testing.T) {
 		field  string
 	}{
 		"missing recipient": {
-			otp(func(r *mailv1.SendOtpRequest) { r.To = nil }), fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD, "to",
+			otp(func(r *mailv1.SendOtpRequest) { r.To = nil }), fault.Invalid, faultv1.Reason_REASON_INVALID_RECIPIENT, "to",
 		},
 		"malformed recipient": {
 			otp(func(r *mailv1.SendOtpRequest) { r.To.Email = "no mailbox" }), fault.Invalid, faultv1.Reason_REASON_INVALID_RECIPIENT, "to.email",
@@ -78,7 +78,7 @@ func TestBadInput(t *testing.T) {
 			otp(func(r *mailv1.SendOtpRequest) { r.To.DisplayName = "Sari\x00" }), fault.Invalid, faultv1.Reason_REASON_HEADER_INJECTION, "to.display_name",
 		},
 		"unknown template": {
-			send(func(r *mailv1.SendRequest) { r.Options.Template = "nothing" }), fault.Invalid, faultv1.Reason_REASON_TEMPLATE_UNKNOWN, "options.template",
+			send(func(r *mailv1.SendRequest) { r.Options.Template = "nothing" }), fault.NotFound, faultv1.Reason_REASON_TEMPLATE_UNKNOWN, "options.template",
 		},
 		"missing variables": {
 			send(func(r *mailv1.SendRequest) { r.Options.Template = "notice" }), fault.Invalid, faultv1.Reason_REASON_TEMPLATE_VARIABLES, "variables",

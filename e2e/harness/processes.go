@@ -60,11 +60,11 @@ func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string) *fleet 
 		"keyring":   keyring,
 		"tokens":    tokens,
 	}
-	peer := func(name string) map[string]any { return map[string]any{"target": doors[name]} }
-	f.service("tracker", cfg.Tracker, shared, doors, map[string]any{"router": peer("router")}, "telemetry", "broker", "keyring", "tokens")
+	router := map[string]any{"peers": map[string]any{"router": map[string]any{"target": doors["router"]}}}
+	f.service("tracker", cfg.Tracker, shared, doors, router, "telemetry", "broker", "keyring", "tokens")
 	f.service("router", cfg.Router, shared, doors, nil, "telemetry", "broker", "keyring")
 	f.service("dispatcher", cfg.Dispatcher, shared, doors, nil, "telemetry", "broker", "keyring")
-	f.service("composer", cfg.Composer, shared, doors, map[string]any{"router": peer("router")}, "telemetry", "tokens")
+	f.service("composer", cfg.Composer, shared, doors, router, "telemetry", "tokens")
 
 	t.Cleanup(f.end)
 	for _, name := range order {

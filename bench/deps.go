@@ -1,4 +1,0 @@
-package bench
-import (
-_ "google.golang.org/grpc"
-)
