@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,6 +46,54 @@ func BenchmarkProduce(b *testing.B) {
 			b.StopTimer()
 			slices.Sort(took)
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+		})
+	}
+}
+
+// BenchmarkProduceUrgent measures lone records of an urgent lane beside a
+// flood of others, all synced to disk.
+func BenchmarkProduceUrgent(b *testing.B) {
+	for _, inFlight := range []int{1, 2, 4, 1000} {
+		b.Run("bulk-in-flight-"+strconv.Itoa(inFlight), func(b *testing.B) {
+			br := brokertest.New(b, func(cfg *embedded.Config) { cfg.Sync = true })
+			c := br.Client(func(cfg *broker.Config) { cfg.InFlight = inFlight }, "otp", "bulk")
+			p := br.Producer(c)
+			value := make([]byte, 2048)
+			stop := make(chan struct{})
+			var flood atomic.Int64
+			var wg sync.WaitGroup
+			for caller := range 64 {
+				wg.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if _, err := p.Produce(b.Context(), broker.Message{Topic: "kurir.lane.bulk", Partition: caller % 4, Value: value}); err != nil {
+							b.Error(err)
+							return
+						}
+						flood.Add(1)
+					}
+				})
+			}
+			took := make([]time.Duration, b.N)
+			b.ResetTimer()
+			for i := range took {
+				start := time.Now()
+				if _, err := p.Produce(b.Context(), broker.Message{Topic: "kurir.lane.otp", Partition: i % 4, Value: value}); err != nil {
+					b.Fatal(err)
+				}
+				took[i] = time.Since(start)
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(flood.Load())/b.Elapsed().Seconds(), "bulk/s")
+			close(stop)
+			wg.Wait()
+			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 		})

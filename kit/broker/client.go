@@ -42,6 +42,7 @@ type Client struct {
 	kafka     *kafka.Client
 	dialer    *kafka.Dialer
 	parts     partitions
+	gate      *gate
 }
 
 // Dial makes a client from a valid configuration. It connects lazily: that
@@ -68,6 +69,7 @@ func Dial(cfg Config, t *telemetry.Telemetry) (*Client, error) {
 		cfg:       cfg,
 		names:     topic.Names{Prefix: cfg.Prefix},
 		telemetry: t,
+		gate:      newGate(cfg),
 		transport: transport,
 		kafka:     &kafka.Client{Addr: addr, Transport: transport},
 		dialer: &kafka.Dialer{

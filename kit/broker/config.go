@@ -34,6 +34,13 @@ type Config struct {
 	QueueRecords int `yaml:"queue_records"`
 	// QueueBytes bounds the bytes a Producer holds.
 	QueueBytes int64 `yaml:"queue_bytes"`
+	// InFlight bounds the produce requests under way at once, but for those
+	// of urgent lanes; 0 means no bound on a cluster, and 1 on a socket,
+	// whose broker does one thing at a time: what is not sent yet gathers
+	// into larger batches and stands in nobody's way.
+	InFlight int `yaml:"in_flight"`
+	// Urgent are the lanes whose records never wait for others'.
+	Urgent []string `yaml:"urgent"`
 	// TLS of connections to the broker; the zero value is plaintext.
 	TLS TLS `yaml:"tls"`
 	// SASL is the login at the broker; the zero value is none.
@@ -75,6 +82,7 @@ func Default() Config {
 		MaxRecordBytes: 1 << 20,
 		QueueRecords:   20_000,
 		QueueBytes:     64 << 20,
+		Urgent:         []string{"otp"},
 	}
 }
 
@@ -105,6 +113,9 @@ func (c Config) Validate() error {
 	positive("max_record_bytes", c.MaxRecordBytes > 0)
 	positive("queue_records", c.QueueRecords > 0)
 	positive("queue_bytes", c.QueueBytes >= int64(c.MaxRecordBytes))
+	if c.InFlight < 0 {
+		fault("in_flight: must not be negative")
+	}
 	switch c.SASL.Mechanism {
 	case "", "plain", "scram-sha-256", "scram-sha-512":
 	default:

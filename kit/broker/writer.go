@@ -97,6 +97,11 @@ func (p *Producer) expire(batch []item, cause error) []item {
 func (p *Producer) try(l line, batch []item) (int64, error) {
 	ctx, cancel := context.WithDeadline(p.ctx, batch[len(batch)-1].due)
 	defer cancel()
+	leave, err := p.client.gate.enter(ctx, l.topic)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
 	start := time.Now()
 	res, err := p.client.kafka.Produce(ctx, &kafka.ProduceRequest{
 		Topic: l.topic, Partition: l.partition, RequiredAcks: kafka.RequireAll, Records: records(batch, start),

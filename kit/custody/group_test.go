@@ -269,7 +269,7 @@ func TestScatteredCompletions(t *testing.T) {
 	h := newHands()
 	r := start(t, c, h, quick())
 	var held []*custody.Delivery
-	handed := 0
+	handed, restarted := 0, false
 	for handed < total {
 		select {
 		case d := <-h.got:
@@ -282,6 +282,17 @@ func TestScatteredCompletions(t *testing.T) {
 		case <-time.After(200 * time.Millisecond): // paused
 			if len(held) == 0 {
 				t.Fatal("paused with nothing in flight")
+			}
+			if !restarted { // with the metadata full
+				restarted = true
+				for _, d := range held {
+					d.Abandon()
+				}
+				handed -= len(held)
+				held = nil
+				r.halt()
+				r = start(t, c, h, quick())
+				continue
 			}
 			for _, d := range held {
 				d.Complete(-1)

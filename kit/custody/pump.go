@@ -245,7 +245,7 @@ func (p *partition) hand(ctx context.Context, m *kafka.Message) bool {
 	c := p.session.consumer
 	d := NewDelivery(toRecord(*m), p)
 	size := d.size()
-	if !p.wait(ctx, func() bool { return !p.tracker.Full() }) || c.window.acquire(ctx, size) != nil {
+	if !p.wait(ctx, func() bool { return !p.tracker.Full(d.Offset) }) || c.window.acquire(ctx, size) != nil {
 		return false
 	}
 	for {

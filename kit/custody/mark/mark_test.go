@@ -308,7 +308,7 @@ func TestTrackerFull(t *testing.T) {
 	tr := mark.NewTracker(mark.Mark{Journal: -1}, -1)
 	tr.Committed(tr.Mark(1<<20, 0))
 	n := int64(0)
-	for ; !tr.Full(); n++ {
+	for ; !tr.Full(n); n++ {
 		if v, _ := tr.Take(n); v != mark.Hand {
 			t.Fatalf("Take(%d) = %v, want %v", n, v, mark.Hand)
 		}
@@ -316,13 +316,29 @@ func TestTrackerFull(t *testing.T) {
 			tr.Complete(n, -1)
 		}
 	}
-	if size := len(tr.Mark(1<<20, 0).Encode()); size > mark.MaxBytes || size < mark.MaxBytes/2 {
+	before := tr.Mark(1<<20, 0)
+	if size := len(before.Encode()); size > mark.MaxBytes || size < mark.MaxBytes/2 {
 		t.Errorf("metadata has %d bytes when full, want nearly %d", size, mark.MaxBytes)
 	}
 	for o := int64(0); o < n; o += 2 {
 		tr.Complete(o, -1)
 	}
-	if tr.Full() || tr.Low() != n {
-		t.Errorf("Full() = %v, Low() = %d after all is done, want false, %d", tr.Full(), tr.Low(), n)
+	if tr.Full(n) || tr.Low() != n {
+		t.Errorf("Full() = %v, Low() = %d after all is done, want false, %d", tr.Full(n), tr.Low(), n)
+	}
+
+	// A successor begins with the metadata full: it may close the gaps.
+	tr = mark.NewTracker(before, -1)
+	tr.Committed(tr.Mark(1<<20, 0))
+	for o := int64(0); o < n; o++ {
+		if v, _ := tr.Take(o); v == mark.Hand {
+			if tr.Full(o) {
+				t.Fatalf("Full(%d) = true in a gap", o)
+			}
+			tr.Complete(o, -1)
+		}
+	}
+	if tr.Low() != n {
+		t.Errorf("Low() = %d after a successor closed the gaps, want %d", tr.Low(), n)
 	}
 }

@@ -185,10 +185,12 @@ func (t *Tracker) floor() int64 {
 // Committed says that m stands: records below its limit may be handed out.
 func (t *Tracker) Committed(m Mark) { t.limit = max(t.limit, m.Limit) }
 
-// Full says that the done spans nearly fill the metadata: take no more until
-// the gaps between them close.
-func (t *Tracker) Full() bool {
-	if len(t.done) < full/28 { // a span never takes more than 28 bytes
+// Full says that the record at offset must not be taken yet, for the done
+// spans nearly fill the metadata. Records in the gaps between them may: only
+// they make room.
+func (t *Tracker) Full(offset int64) bool {
+	n := len(t.done)
+	if n < full/28 || offset < max(t.next, t.done[n-1].End) { // a span never takes more than 28 bytes
 		return false
 	}
 	m := Mark{Low: t.low, Done: t.done, Limit: t.limit, Journal: t.head}
