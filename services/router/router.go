@@ -75,7 +75,7 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	if deps.Ready == nil {
 		deps.Ready = app.NewReady()
 	}
-	db, err := store.Open(ctx, cfg.Store.URL)
+	db, err := store.Open(ctx, cfg.Store.URL, cfg.Lanes.Names())
 	if err != nil {
 		return nil, err
 	}
@@ -122,11 +122,12 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 	stats := &stats{broker: deps.Broker, store: db, group: cfg.Groups.Dispatcher, lanes: cfg.Lanes.Names()}
 
 	// The door last: a listener that is open is not left behind by an error.
-	server, err := newServer(deps, cfg, rpcapi.New(rpcapi.Deps{
+	api := rpcapi.New(rpcapi.Deps{
 		Desk: desk, Room: room, List: db, Lanes: cfg.Lanes, Stats: stats.read,
 		Submitted: meters.submitted, Now: deps.Now,
 		StreamWindow: cfg.Admission.StreamWindow, ItemTimeout: rpc.DefaultDeadline,
-	}))
+	})
+	server, err := newServer(deps, cfg, api)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +141,20 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 		app.Loop("consumer", warden.after(consumer.Run)),
 		app.Loop("warden", warden.run),
 		app.Loop("purge", purge.run),
-		server.Part(),
+		door(server.Part(), api),
+		api.Part(),
 	)}, nil
+}
+
+// door is the server's part, and what the API leaves behind when it has ended.
+func door(server app.Part, api *rpcapi.Server) app.Part {
+	stop := server.Stop
+	server.Stop = func(ctx context.Context) error {
+		err := stop(ctx)
+		api.Wait()
+		return err
+	}
+	return server
 }
 
 func newServer(deps Deps, cfg Config, api *rpcapi.Server) (*rpc.Server, error) {

@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/telemetry"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
@@ -347,6 +350,56 @@ func TestListLanes(t *testing.T) {
 	if b := resp.GetLanes()[1]; b.GetName() != "billing" || b.GetDepth() != 1 || b.GetWaiting() != 1 {
 		t.Errorf("ListLanes()[1] = %v, want billing with one record and one waiting", b)
 	}
+}
+
+// TestStopEndsStreams: an open stream does not keep a router from stopping.
+func TestStopEndsStreams(t *testing.T) {
+	t.Parallel()
+	h := setup(t)
+	stream, err := h.api.SubmitStream(t.Context())
+	if err != nil {
+		t.Fatalf("SubmitStream() = %v", err)
+	}
+	if err := stream.Send(&routerv1.SubmitStreamRequest{Submission: h.bill("")}); err != nil {
+		t.Fatalf("Send() = %v", err)
+	}
+	if resp, err := stream.Recv(); err != nil || resp.GetReceipt() == nil {
+		t.Fatalf("Recv() = %v, %v, want a receipt", resp, err)
+	}
+	h.stop()
+	_, err = stream.Recv()
+	refused(t, "Recv(stopping)", err, fault.Unavailable, faultv1.Reason_REASON_NOT_READY)
+}
+
+// TestOneTrace: the mail's trace is the caller's, by way of the publication.
+func TestOneTrace(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	spans := tracetest.NewInMemoryExporter()
+	tel, err := telemetry.New(t.Context(), "router", "test", telemetry.Default(),
+		telemetry.WithWriter(io.Discard), telemetry.WithSpanProcessor(sdktrace.NewSimpleSpanProcessor(spans)))
+	if err != nil {
+		t.Fatalf("telemetry.New() = %v", err)
+	}
+	h.tel = tel
+	h.start()
+	h.await(true)
+	ctx, span := tel.Tracer("test").Start(t.Context(), "caller")
+	if _, err := h.api.Submit(ctx, &routerv1.SubmitRequest{Submission: h.bill("")}); err != nil {
+		t.Fatalf("Submit() = %v", err)
+	}
+	span.End()
+	got := h.lane("billing").mail().GetTraceparent()
+	for _, s := range spans.GetSpans() {
+		if s.Name != "publish kurir.lane.billing" {
+			continue
+		}
+		if want := "00-" + span.SpanContext().TraceID().String() + "-" + s.SpanContext.SpanID().String() + "-01"; got != want {
+			t.Errorf("traceparent = %q, want %q", got, want)
+		}
+		return
+	}
+	t.Error("no span of the publication")
 }
 
 // TestStop: a router that stops finishes what it has and refuses the rest.

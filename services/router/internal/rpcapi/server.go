@@ -9,8 +9,10 @@ package rpcapi
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	"kurir.dev/kit/app"
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
@@ -83,11 +85,25 @@ type Deps struct {
 // Server implements routerv1.RouterServiceServer.
 type Server struct {
 	routerv1.UnimplementedRouterServiceServer
-	deps Deps
+	deps     Deps
+	stopping chan struct{}
+	readers  sync.WaitGroup // of streams
 }
 
 // New makes a server.
-func New(deps Deps) *Server { return &Server{deps: deps} }
+func New(deps Deps) *Server { return &Server{deps: deps, stopping: make(chan struct{})} }
+
+// Part ends streams: Stop has each of them answer what it has taken and refuse
+// the rest. Stop it before the server that serves it, which waits for them.
+func (s *Server) Part() app.Part {
+	return app.Part{Name: "streams", Stop: func(context.Context) error {
+		close(s.stopping)
+		return nil
+	}}
+}
+
+// Wait waits for what the streams left behind; they have all ended.
+func (s *Server) Wait() { s.readers.Wait() }
 
 // permit tells which tenant a call is for: the one asked for, or the caller's
 // own when none is. An empty answer is every tenant.

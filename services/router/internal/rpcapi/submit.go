@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"kurir.dev/kit/fault"
 	"kurir.dev/kit/rpc"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
 	"kurir.dev/services/router/internal/admission"
@@ -29,28 +32,64 @@ func (s *Server) Submit(ctx context.Context, req *routerv1.SubmitRequest) (*rout
 
 // SubmitStream implements routerv1.RouterServiceServer. Items are worked on
 // side by side and answered as they end; when the window is full, the stream
-// is not read. An item's fault is its answer, not the stream's end.
+// is not read. An item's fault is its answer, not the stream's end. A server
+// that stops answers what it has begun and ends the stream as Unavailable: what
+// was not answered is to be sent again.
 func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[routerv1.SubmitStreamRequest, routerv1.SubmitStreamResponse]) error {
 	g, ctx := errgroup.WithContext(stream.Context())
 	g.SetLimit(s.deps.StreamWindow)
+	items := s.read(ctx, stream)
 	var sending sync.Mutex
-	var broken error
-	for ctx.Err() == nil {
-		req, err := stream.Recv()
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				broken = err
+	for {
+		select {
+		case it := <-items:
+			if it.err != nil {
+				if errors.Is(it.err, io.EOF) {
+					it.err = nil
+				}
+				return errors.Join(g.Wait(), it.err)
 			}
-			break
+			g.Go(func() error {
+				resp := s.item(ctx, it.req)
+				sending.Lock()
+				defer sending.Unlock()
+				return stream.Send(resp)
+			})
+		case <-ctx.Done():
+			return errors.Join(g.Wait(), stream.Context().Err())
+		case <-s.stopping:
+			return errors.Join(g.Wait(), fault.Newf(fault.Unavailable, faultv1.Reason_REASON_NOT_READY,
+				"the router is stopping; send again what was not answered").WithRetry(time.Second))
 		}
-		g.Go(func() error {
-			resp := s.item(ctx, req)
-			sending.Lock()
-			defer sending.Unlock()
-			return stream.Send(resp)
-		})
 	}
-	return errors.Join(g.Wait(), broken)
+}
+
+// received is one item of a stream, or why there is none.
+type received struct {
+	req *routerv1.SubmitStreamRequest
+	err error
+}
+
+// read reads a stream until it ends, which it does with its handler at the
+// latest.
+func (s *Server) read(
+	ctx context.Context, stream grpc.BidiStreamingServer[routerv1.SubmitStreamRequest, routerv1.SubmitStreamResponse],
+) <-chan received {
+	items := make(chan received)
+	s.readers.Go(func() {
+		for {
+			req, err := stream.Recv()
+			select {
+			case items <- received{req: req, err: err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	return items
 }
 
 // item submits one item of a stream.

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,7 @@ func (s *Store) Claim(ctx context.Context, now, lease time.Time, limit int) ([]w
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
 		t := s.tx(tx)
 		claimed = nil
-		rows, err := t.due(ctx, now, limit)
+		rows, err := s.due(ctx, t, now, limit)
 		if err != nil {
 			return err
 		}
@@ -74,12 +76,41 @@ type decision struct {
 	wake   int64
 }
 
-// due reads and locks rows whose time has come, without their envelopes.
-func (t *txn) due(ctx context.Context, now time.Time, limit int) ([]due, error) {
+// due reads and locks rows whose time has come, without their envelopes: lane
+// by lane in the order of rank, so that a lane's mail does not wait for what
+// the lanes beneath it have due. Each of those is left a share all the same.
+func (s *Store) due(ctx context.Context, t *txn, now time.Time, limit int) ([]due, error) {
+	var lanes []string
+	if err := t.query(ctx, func(row *sql.Rows) error {
+		var lane string
+		err := row.Scan(&lane)
+		lanes = append(lanes, lane)
+		return err
+	}, `SELECT lane FROM waiting_counts WHERE n > 0 ORDER BY lane`); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(lanes, func(a, b string) int { return cmp.Compare(s.rank[a], s.rank[b]) })
+	share := limit / (2 * max(1, len(lanes)))
+	var rows []due
+	for i, lane := range lanes {
+		most := max(1, limit-len(rows)-share*(len(lanes)-1-i))
+		found, err := t.dueOf(ctx, lane, now, most)
+		if err != nil {
+			return nil, err
+		}
+		if rows = append(rows, found...); len(rows) >= limit {
+			break
+		}
+	}
+	return rows, nil
+}
+
+// dueOf is due for one lane.
+func (t *txn) dueOf(ctx context.Context, lane string, now time.Time, limit int) ([]due, error) {
 	q := `SELECT w.mail_id, w.attempt, w.tenant, w.lane, w.kind, w.domain, w.site, w.invoice, w.template, w.recipient,
 			w.state, w.held, w.hold_until, w.reason, w.ending, w.due_at, w.expires_at, length(w.envelope), COALESCE(s.cause, 0)
 		FROM waiting w LEFT JOIN suppressions s ON s.recipient = w.recipient
-		WHERE w.wake_at <= ? ORDER BY w.wake_at LIMIT ?`
+		WHERE w.lane = ? AND w.wake_at <= ? ORDER BY w.wake_at LIMIT ?`
 	if t.db.Postgres() {
 		q += ` FOR UPDATE OF w SKIP LOCKED`
 	}
@@ -91,7 +122,7 @@ func (t *txn) due(ctx context.Context, now time.Time, limit int) ([]due, error) 
 		}
 		rows = append(rows, d)
 		return nil
-	}, q, micros(now), limit)
+	}, q, lane, micros(now), limit)
 	return rows, err
 }
 
@@ -201,6 +232,7 @@ func names(refs []waiting.Ref) []any {
 // NextWake implements waiting.Queue.
 func (s *Store) NextWake(ctx context.Context) (time.Time, error) {
 	var next sql.NullInt64
-	err := s.db.R.QueryRowContext(ctx, `SELECT MIN(wake_at) FROM waiting`).Scan(&next)
+	err := s.db.R.QueryRowContext(ctx, `SELECT MIN((SELECT MIN(w.wake_at) FROM waiting w WHERE w.lane = c.lane))
+		FROM waiting_counts c WHERE c.n > 0`).Scan(&next)
 	return at(next.Int64), s.fault("asking for the next due mail", err)
 }

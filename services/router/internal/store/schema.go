@@ -57,7 +57,7 @@ CREATE TABLE waiting (
 	wake_at    BIGINT NOT NULL,
 	envelope   BLOB   NOT NULL
 );
-CREATE INDEX waiting_wake ON waiting (wake_at);
+CREATE INDEX waiting_wake ON waiting (lane, wake_at);
 CREATE INDEX waiting_due ON waiting (due_at, mail_id);
 CREATE INDEX waiting_tenant ON waiting (tenant, due_at, mail_id);
 CREATE INDEX waiting_invoice ON waiting (tenant, invoice) WHERE invoice <> '';

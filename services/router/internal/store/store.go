@@ -43,6 +43,7 @@ const (
 // Stop of its Part.
 type Store struct {
 	db     *db.DB
+	rank   map[string]int // of a lane; one that is not listed comes last
 	group  *db.Group[op, admission.Verdict]
 	urgent *db.Group[op, admission.Verdict]
 }
@@ -54,13 +55,17 @@ type op struct {
 	put     *waiting.Mail
 }
 
-// Open opens the store at url, see db.Open.
-func Open(ctx context.Context, url string) (*Store, error) {
+// Open opens the store at url, see db.Open. lanes are named by rank: mail of the
+// first leaves the room before that of the others.
+func Open(ctx context.Context, url string, lanes []string) (*Store, error) {
 	d, err := db.Open(ctx, url, migrations())
 	if err != nil {
 		return nil, fmt.Errorf("opening the router's store: %w", err)
 	}
-	s := &Store{db: d}
+	s := &Store{db: d, rank: make(map[string]int, len(lanes))}
+	for i, lane := range lanes {
+		s.rank[lane] = i - len(lanes)
+	}
 	s.group, s.urgent = db.NewGroup(batch, s.commit), db.NewGroup(batch, s.commit)
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kurir.dev/kit/dbtest"
+	"kurir.dev/kit/lane"
 	"kurir.dev/services/router/internal/store"
 	"kurir.dev/services/router/internal/store/storetest"
 )
@@ -30,7 +31,7 @@ func sqlite(t *testing.T) storetest.Store {
 // open gives a running store that stops with the test.
 func open(tb testing.TB, url string) *store.Store {
 	tb.Helper()
-	s, err := store.Open(tb.Context(), url)
+	s, err := store.Open(tb.Context(), url, lane.Default().Names())
 	if err != nil {
 		tb.Fatalf("Open() = %v", err)
 	}

@@ -38,7 +38,8 @@ type Store interface {
 	Purge(ctx context.Context, keys, left time.Time) (int64, error)
 }
 
-// Run runs the suite; open gives each test an empty, running store.
+// Run runs the suite; open gives each test an empty, running store that knows
+// the lanes of lane.Default.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Helper()
 	for name, test := range map[string]func(b bundle){
@@ -53,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"put is idempotent by attempt":      putIdempotent,
 		"what left does not come back":      putDeparted,
 		"claim takes what is due, once":     claimOnce,
+		"claim goes by rank":                claimRank,
 		"claim ends with its lease":         claimLease,
 		"claims of concurrent replicas":     claimConcurrent,
 		"claim expires what is too late":    claimExpired,

@@ -65,6 +65,34 @@ func claimOnce(x bundle) {
 	counts(t, s, 1)
 }
 
+// claimRank: what a lane has due does not wait for the lanes beneath it, and
+// they are not forgotten.
+func claimRank(x bundle) {
+	t, s := x.t, x.store
+	for i := range 40 {
+		m := deferral(name(i), 2, -time.Hour)
+		switch {
+		case i < 20: // bulk, due first
+		case i < 30:
+			m.Lane, m.DueAt = "otp", noon()
+		default:
+			m.Lane = "a lane of the past"
+		}
+		put(t, s, m)
+	}
+	mails, err := s.Claim(t.Context(), noon(), noon().Add(time.Minute), 12)
+	if err != nil || len(mails) != 12 || mails[0].Lane != "otp" {
+		t.Fatalf("Claim() = %d mails, %v, want 12 with otp first", len(mails), err)
+	}
+	got := map[string]int{}
+	for _, m := range mails {
+		got[m.Lane]++
+	}
+	if got["otp"] != 8 || got["bulk"] != 2 || got["a lane of the past"] != 2 {
+		t.Errorf("Claim() by lane = %v, want otp 8 and a share for the others", got)
+	}
+}
+
 func claimLease(x bundle) {
 	t, s := x.t, x.store
 	put(t, s, deferral("m1", 2, 0))
