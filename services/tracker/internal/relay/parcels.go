@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +29,7 @@ const (
 	idle = 2 * time.Second
 	// claim is how long what was taken is kept from other replicas; the broker
 	// answers, or gives up, well within it.
-	claim = time.Minute
+	claim = 30 * time.Second
 	// many is how much is taken at a time.
 	many = 200
 )
@@ -36,6 +38,7 @@ const (
 type ParcelStore interface {
 	ClaimParcels(ctx context.Context, now, until time.Time, limit int) ([]store.Parcel, error)
 	Delivered(ctx context.Context, ids []int64) error
+	Return(ctx context.Context, ids []int64) error
 	Waiting(ctx context.Context) (store.Waiting, error)
 }
 
@@ -124,50 +127,57 @@ func (r *Parcels) once(ctx context.Context) (int, error) {
 	if err != nil || len(parcels) == 0 {
 		return 0, err
 	}
-	var (
-		mu     sync.Mutex
-		acked  []int64
-		faults []error
-		under  sync.WaitGroup
-	)
-	note := func(id int64, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		switch {
-		case err == nil:
-			acked = append(acked, id)
-		case errors.Is(err, fault.Invalid):
-			r.log.ErrorContext(ctx, "the broker can never take a record of the outbox, it is dropped", slog.Any("error", err))
-			acked = append(acked, id)
-		default:
-			faults = append(faults, err)
-		}
+	h := handful{log: r.log, open: make(map[int64]bool, len(parcels))}
+	for _, p := range parcels {
+		h.open[p.ID] = true
 	}
 	for _, p := range parcels {
 		msg, err := r.message(p)
 		if err == nil {
-			under.Add(1)
+			h.under.Add(1)
 			err = r.producer.Enqueue(msg, func(_ broker.Position, err error) {
-				note(p.ID, err)
-				under.Done()
+				h.note(ctx, p.ID, err)
+				h.under.Done()
 			})
 			if err != nil {
-				under.Done()
+				h.under.Done()
 			}
 		}
 		if err != nil {
-			note(p.ID, err)
+			h.note(ctx, p.ID, err)
 		}
 		if errors.Is(err, fault.Unavailable) {
 			break // and so would be the rest
 		}
 	}
-	under.Wait()
-	err = r.store.Delivered(context.WithoutCancel(ctx), acked)
-	if len(faults) > 0 {
-		err = errors.Join(err, faults[0])
+	h.under.Wait()
+	settle := context.WithoutCancel(ctx) // what the broker did must be noted
+	return len(parcels), errors.Join(r.store.Delivered(settle, h.acked), r.store.Return(settle, slices.Collect(maps.Keys(h.open))), h.fault)
+}
+
+// handful is what became of the parcels of one claim.
+type handful struct {
+	log   *slog.Logger
+	under sync.WaitGroup
+
+	mu    sync.Mutex
+	acked []int64
+	open  map[int64]bool // not acknowledged
+	fault error          // the last one
+}
+
+func (h *handful) note(ctx context.Context, id int64, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil && !errors.Is(err, fault.Invalid) {
+		h.fault = err
+		return
 	}
-	return len(parcels), err
+	if err != nil {
+		h.log.ErrorContext(ctx, "the broker can never take a record of the outbox, it is dropped", slog.Any("error", err))
+	}
+	h.acked = append(h.acked, id)
+	delete(h.open, id)
 }
 
 // message is a parcel's message, made now where it is a ledger entry.

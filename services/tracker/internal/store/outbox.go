@@ -116,6 +116,22 @@ func (s *Store) Delivered(ctx context.Context, ids []int64) error {
 	return nil
 }
 
+// Return gives parcels back that could not be delivered, before their claim
+// ends.
+func (s *Store) Return(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	if _, err := s.db.W.ExecContext(ctx, s.db.Rebind(`UPDATE outbox SET claimed_until = 0 WHERE id IN (`+marks(len(ids))+`)`), args...); err != nil {
+		return fmt.Errorf("returning parcels: %w", err)
+	}
+	return nil
+}
+
 // Waiting counts what must still leave the store.
 type Waiting struct {
 	Parcels int64

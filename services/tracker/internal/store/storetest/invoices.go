@@ -237,6 +237,12 @@ func parcelsAreClaimed(t *testing.T, s *store.Store) {
 	if err := s.Delivered(t.Context(), []int64{first[0].ID, second[0].ID}); err != nil {
 		t.Fatalf("Delivered = %v, want no error", err)
 	}
+	if err := s.Return(t.Context(), []int64{first[1].ID}); err != nil {
+		t.Fatalf("Return = %v, want no error", err)
+	}
+	if again := claim(0); len(again) != 1 || again[0].ID != first[1].ID {
+		t.Errorf("after Return: %d parcels, want the one given back", len(again))
+	}
 	if again := claim(2 * time.Minute); len(again) != 1 || again[0].ID != first[1].ID {
 		t.Errorf("after the claim ended: %d parcels, want the one not delivered", len(again))
 	}
