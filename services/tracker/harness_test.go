@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	}
 	b := brokertest.New(t, nil)
 	w := &world{t: t, broker: b, router: &router{calls: make(chan proto.Message, 100)}}
-	w.client = b.Client(nil, "otp", "billing", "reminder", "bulk")
+	w.client = b.Client(func(c *broker.Config) { c.ProduceTimeout = 2 * time.Second }, "otp", "billing", "reminder", "bulk")
 	w.producer = b.Producer(w.client)
 	w.codec = record.NewCodec(keys, w.client.Topics())
 	w.deps = tracker.Deps{Telemetry: telemetry.Discard(), Broker: w.client, Keyring: keys, Router: w.router, Tokens: token.Generate()}
@@ -62,6 +62,11 @@ func newWorld(t *testing.T) *world {
 	w.cfg.Ingest.MaxWait = 100 * time.Millisecond
 	w.cfg.Hits.TooFast = 0
 	return w
+}
+
+// setKeys makes the world seal with other keys.
+func (w *world) setKeys(keys *seal.Keyring) {
+	w.codec, w.deps.Keyring = record.NewCodec(keys, w.client.Topics()), keys
 }
 
 // house is a running tracker.
