@@ -330,7 +330,7 @@ func TestTrackerFull(t *testing.T) {
 	// A successor begins with the metadata full: it may close the gaps.
 	tr = mark.NewTracker(before, -1)
 	tr.Committed(tr.Mark(1<<20, 0))
-	for o := int64(0); o < n; o++ {
+	for o := range n {
 		if v, _ := tr.Take(o); v == mark.Hand {
 			if tr.Full(o) {
 				t.Fatalf("Full(%d) = true in a gap", o)
