@@ -87,6 +87,9 @@ type Budget struct {
 type Lease struct {
 	// CommitEvery is how long a completion may wait for its commit.
 	CommitEvery time.Duration `yaml:"commit_every"`
+	// Drain is how long mail on the wire may take to end when a lease is given
+	// up.
+	Drain time.Duration `yaml:"drain"`
 	// Session is after how long of silence another takes over.
 	Session time.Duration `yaml:"session"`
 	// Heartbeat is how often the group hears of us.

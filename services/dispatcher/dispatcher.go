@@ -2,19 +2,53 @@
 // finds where each mail goes, waits for its turn, speaks SMTP, judges the
 // reply, and writes down what came of it before it lets go of the record. What
 // must wait goes back to the router; the dispatcher keeps nothing of its own.
+//
+// What it is made of, in the order it starts; it stops in reverse:
+//
+//  1. the producer and the journal (internal/journal): outcomes to the broker
+//  2. the sandbox inbox (internal/sandbox), when a route can lead to it
+//  3. the engine (internal/deliver): from lane record to outcome
+//  4. a consumer per lane, once the topics are there
+//  5. the warden: topics and readiness
+//  6. the gRPC server (internal/rpcapi)
 package dispatcher
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
 
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/custody"
+	"kurir.dev/kit/lane"
+	"kurir.dev/kit/record"
+	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
+	dispatcherv1 "kurir.dev/proto/gen/kurir/dispatcher/v1"
+	"kurir.dev/services/dispatcher/internal/deliver"
+	"kurir.dev/services/dispatcher/internal/dkim"
+	"kurir.dev/services/dispatcher/internal/dns"
+	"kurir.dev/services/dispatcher/internal/journal"
+	"kurir.dev/services/dispatcher/internal/route"
+	"kurir.dev/services/dispatcher/internal/rpcapi"
+	"kurir.dev/services/dispatcher/internal/sandbox"
 )
+
+// scope names the tracer and the meter.
+const scope = "kurir.dev/services/dispatcher"
+
+// unsettled is how many outcomes of a lane may wait for the broker before no
+// more of its mail is sent.
+const unsettled = 1000
 
 // Deps are the things a dispatcher is made of beside its configuration.
 type Deps struct {
@@ -26,33 +60,207 @@ type Deps struct {
 	Broker *broker.Client
 	// Keyring opens and seals the records; required.
 	Keyring *seal.Keyring
-	// Ready is told when the dispatcher is ready; nil makes one.
+	// Ready is told whether the dispatcher can deliver; nil makes one.
 	Ready *app.Ready
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Service is a dispatcher.
-type Service struct{}
-
-// New makes a dispatcher. What it returns is complete and starts with Part.
-func New(_ context.Context, _ Deps, cfg Config) (*Service, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	return nil, errors.New("dispatcher: being laid out")
+// Service is a dispatcher. Start and stop it with Part, once.
+type Service struct {
+	server *rpc.Server
+	inbox  *sandbox.Inbox // nil when no route leads to it
+	part   app.Part
 }
 
-// Part starts and stops the dispatcher.
-func (s *Service) Part() app.Part { return app.Part{Name: "dispatcher"} }
+// New makes a dispatcher that listens. What it returns is complete and runs
+// with Part; a broker that is away is no error, the dispatcher is then not
+// ready. The error says which step failed: a port that is taken, a DKIM key
+// that is missing, no name server to ask.
+func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
+	if err := errors.Join(deps.validate(), cfg.Validate()); err != nil {
+		return nil, fmt.Errorf("configuring the dispatcher: %w", err)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Ready == nil {
+		deps.Ready = app.NewReady()
+	}
+	if cfg.SMTP.EHLO == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("finding a name to greet with: %w", err)
+		}
+		cfg.SMTP.EHLO = strings.ToLower(name)
+	}
+	routes, err := route.New(cfg.Routes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the routes: %w", err)
+	}
+	resolver, err := dns.New(cfg.DNS, deps.Now)
+	if err != nil {
+		return nil, fmt.Errorf("making the resolver: %w", err)
+	}
+	signer, err := dkim.New(cfg.DKIM)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{}
+	if routes.Uses(route.Sandbox) {
+		if s.inbox, err = sandbox.New(ctx, cfg.Sandbox, deps.Telemetry.Log, deps.Now); err != nil {
+			return nil, fmt.Errorf("opening the sandbox inbox: %w", err)
+		}
+	}
+	if err := s.assemble(deps, cfg, routes, resolver, signer); err != nil {
+		return nil, errors.Join(err, s.inbox.Close())
+	}
+	return s, nil
+}
+
+// assemble wires the parts.
+func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver *dns.Resolver, signer *dkim.Signer) error {
+	lanes := cfg.served()
+	meter := deps.Telemetry.Meter(scope)
+	metrics, err := deliver.NewMetrics(meter, lanes.Names())
+	if err != nil {
+		return err
+	}
+	log := deps.Telemetry.Log
+	producer := broker.NewProducer(deps.Broker, deps.Telemetry)
+	codec := record.NewCodec(deps.Keyring, deps.Broker.Topics())
+	outcomes := journal.New(codec, producer, log, unsettled)
+	engine := deliver.New(s.engine(cfg, lanes), deliver.Deps{
+		Log: log, Tracer: deps.Telemetry.Tracer(scope), Metrics: metrics, Codec: codec, Journal: outcomes,
+		Resolver: resolver, Routes: routes, Signer: signer, Dialer: &net.Dialer{}, Now: deps.Now,
+	})
+	if _, err := meter.Int64ObservableGauge("kurir_dispatcher_connections", metric.WithDescription("Open SMTP sessions."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(engine.Sites().Open()))
+			return nil
+		})); err != nil {
+		return fmt.Errorf("making metrics: %w", err)
+	}
+
+	warden := newWarden(deps.Broker, producer, cfg.LaneTable.Names(), deps.Ready, log)
+	parts := []app.Part{producer.Part(), outcomes.Part()}
+	if s.inbox != nil {
+		parts = append(parts, s.inbox.Part())
+	}
+	parts = append(parts, engine.Part())
+	var consumers []app.Part
+	for _, l := range lanes {
+		consumer, err := s.consumer(deps, cfg, engine, l)
+		if err != nil {
+			return err
+		}
+		consumers = append(consumers, app.Loop("lane "+l.Name, warden.after(consumer.Run)))
+	}
+	parts = append(parts, together("lanes", consumers...), app.Loop("warden", warden.run))
+
+	// The door last: a listener that is open is not left behind by an error.
+	api := rpcapi.New(engine.Sites(), engine.Suspend, cfg.SMTP.EHLO, lanes.Names(), deps.Now)
+	if s.server, err = newServer(deps, cfg, api); err != nil {
+		return err
+	}
+	s.part = join("dispatcher", append(parts, s.server.Part())...)
+	s.announce(log, signer)
+	return nil
+}
+
+func (s *Service) engine(cfg Config, lanes lane.Set) deliver.Config {
+	c := deliver.Config{Lanes: lanes, Workers: map[string]int{}, Lookups: map[string]int{}, SMTP: cfg.SMTP, Sites: cfg.Sites}
+	for _, l := range lanes {
+		b := cfg.budget(l.Name)
+		c.Workers[l.Name], c.Lookups[l.Name] = b.Workers, b.Lookups
+	}
+	if s.inbox != nil {
+		c.Sandbox = s.inbox.Addr().String()
+	}
+	return c
+}
+
+func (s *Service) consumer(deps Deps, cfg Config, engine *deliver.Engine, l lane.Lane) (*custody.Consumer, error) {
+	handler, err := engine.Lane(l.Name)
+	if err != nil {
+		return nil, err
+	}
+	budget := cfg.budget(l.Name)
+	consumer, err := custody.New(deps.Broker, deps.Telemetry, handler, custody.Config{
+		Group: strings.ReplaceAll(cfg.Group, "%s", l.Name),
+		Topic: deps.Broker.Topics().Lane(l.Name), Journal: deps.Broker.Topics().Outcome(l.Name),
+		MaxRecords: budget.Outstanding, MaxBytes: budget.Bytes,
+		CommitEvery: cfg.Lease.CommitEvery, Drain: cfg.Lease.Drain, Session: cfg.Lease.Session,
+		Heartbeat: cfg.Lease.Heartbeat, Rebalance: cfg.Lease.Rebalance,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the consumer of lane %s: %w", l.Name, err)
+	}
+	return consumer, nil
+}
+
+func newServer(deps Deps, cfg Config, api *rpcapi.Server) (*rpc.Server, error) {
+	var auth *rpc.Auth
+	if len(cfg.Auth.Keys) > 0 {
+		var err error
+		if auth, err = rpc.NewAuth(cfg.Auth); err != nil {
+			return nil, fmt.Errorf("reading auth: %w", err)
+		}
+	}
+	server, err := rpc.NewServer(cfg.GRPC, rpc.ServerDeps{
+		Service: "dispatcher", Telemetry: deps.Telemetry, Auth: auth, Listener: deps.Listener, Ready: deps.Ready,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the door: %w", err)
+	}
+	dispatcherv1.RegisterDispatcherServiceServer(server, api)
+	return server, nil
+}
+
+// announce logs what an operator has to publish or look at.
+func (s *Service) announce(log *slog.Logger, signer *dkim.Signer) {
+	for _, r := range signer.Records() {
+		log.Info("dkim record to publish", slog.String("record", r)) //nolint:sloglint // there is no call yet
+	}
+	if s.inbox != nil && s.inbox.PageAddr() != nil {
+		log.Info("sandbox inbox", slog.String("page", "http://"+s.inbox.PageAddr().String())) //nolint:sloglint // there is no call yet
+	}
+}
+
+func (d Deps) validate() error {
+	var faults []error
+	for name, missing := range map[string]bool{
+		"telemetry": d.Telemetry == nil, "broker": d.Broker == nil, "keyring": d.Keyring == nil,
+	} {
+		if missing {
+			faults = append(faults, fmt.Errorf("%s: is missing", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Part is the dispatcher's life. Start returns when it serves; it is ready
+// once the broker answers. Stop takes no more mail, lets what is on the wire
+// end within its bound, gives the rest back, and says QUIT.
+func (s *Service) Part() app.Part { return s.part }
 
 // Addr is where DispatcherService listens.
-func (s *Service) Addr() net.Addr { return nil }
+func (s *Service) Addr() net.Addr { return s.server.Addr() }
 
 // SandboxAddr is where the sandbox inbox takes mail; nil when no route leads
 // to it.
-func (s *Service) SandboxAddr() net.Addr { return nil }
+func (s *Service) SandboxAddr() net.Addr {
+	if s.inbox == nil {
+		return nil
+	}
+	return s.inbox.Addr()
+}
 
 // SandboxPageAddr is where the sandbox inbox shows its page; nil when it has
 // none.
-func (s *Service) SandboxPageAddr() net.Addr { return nil }
+func (s *Service) SandboxPageAddr() net.Addr {
+	if s.inbox == nil {
+		return nil
+	}
+	return s.inbox.PageAddr()
+}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-msgauth/dkim"
@@ -60,19 +61,16 @@ func New(cfg Config) (*Signer, error) {
 	return s, errors.Join(faults...)
 }
 
-// Records are the DNS records to publish, one for each key.
-func (s *Signer) Records() ([]string, error) {
+// Records are the DNS records to publish, one for each key, in order.
+func (s *Signer) Records() []string {
 	var all []string
 	for domain, ids := range s.domains {
 		for _, id := range ids {
-			record, err := Record(domain, id.selector, id.key.Public())
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, record)
+			all = append(all, Record(domain, id.selector, id.key.Public()))
 		}
 	}
-	return all, nil
+	slices.Sort(all)
+	return all
 }
 
 // Signed is a message with its signatures.

@@ -43,11 +43,13 @@ func loadKey(dir, domain, selector string, generate func() (crypto.Signer, error
 		}
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s holds a key that cannot sign", path)
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		return key, nil
+	case ed25519.PrivateKey:
+		return key, nil
 	}
-	return signer, nil
+	return nil, fmt.Errorf("%s holds a key of type %T, not RSA or Ed25519", path, key)
 }
 
 func makeKey(path, domain, selector string, generate func() (crypto.Signer, error)) (crypto.Signer, error) {
@@ -62,12 +64,8 @@ func makeKey(path, domain, selector string, generate func() (crypto.Signer, erro
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("storing a key: %w", err)
 	}
-	record, err := Record(domain, selector, key.Public())
-	if err != nil {
-		return nil, err
-	}
 	text := strings.TrimSuffix(path, ".pem") + ".txt"
-	if err := os.WriteFile(text, []byte(record+"\n"), 0o644); err != nil { //nolint:gosec // it is to be published
+	if err := os.WriteFile(text, []byte(Record(domain, selector, key.Public())+"\n"), 0o644); err != nil { //nolint:gosec // it is to be published
 		return nil, fmt.Errorf("storing a DNS record: %w", err)
 	}
 	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
@@ -88,25 +86,26 @@ func newEd25519() (crypto.Signer, error) {
 }
 
 // Record is the TXT record to publish for a key, in zone-file form, its text
-// split into strings of 255 octets (RFC 6376 §3.6.1, RFC 8463 §4).
-func Record(domain, selector string, public crypto.PublicKey) (string, error) {
+// split into strings of 255 octets (RFC 6376 §3.6.1, RFC 8463 §4). The key is
+// an RSA or Ed25519 one; of any other it is empty.
+func Record(domain, selector string, public crypto.PublicKey) string {
 	var text string
 	switch key := public.(type) {
 	case *rsa.PublicKey:
 		der, err := x509.MarshalPKIXPublicKey(key)
 		if err != nil {
-			return "", fmt.Errorf("encoding a public key: %w", err)
+			return ""
 		}
 		text = "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
 	case ed25519.PublicKey:
 		text = "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key)
 	default:
-		return "", fmt.Errorf("a key of type %T is neither RSA nor Ed25519", public)
+		return ""
 	}
 	var parts []string
 	for len(text) > 255 {
 		parts, text = append(parts, `"`+text[:255]+`"`), text[255:]
 	}
 	parts = append(parts, `"`+text+`"`)
-	return fmt.Sprintf("%s._domainkey.%s. 3600 IN TXT %s", selector, domain, strings.Join(parts, " ")), nil
+	return fmt.Sprintf("%s._domainkey.%s. 3600 IN TXT %s", selector, domain, strings.Join(parts, " "))
 }

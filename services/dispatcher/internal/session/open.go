@@ -210,6 +210,13 @@ func (s *Session) login() error {
 	return s.simple(outcome.StageAuth, "AUTH PLAIN "+token, 235)
 }
 
+// Named has Info call the host by another name than TLS did; for smart hosts,
+// whose port is part of theirs. Not after others know the session.
+func (s *Session) Named(host string) *Session {
+	s.info.Host = host
+	return s
+}
+
 // Info is safe to call from any goroutine.
 func (s *Session) Info() Info {
 	info := s.info

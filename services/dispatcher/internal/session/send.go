@@ -24,6 +24,8 @@ type Mail struct {
 	Body []byte
 	// Deadline is when the last byte of it may be on the wire; zero for none.
 	Deadline time.Time
+	// Timeouts bound its steps; zero takes those the session was opened with.
+	Timeouts Timeouts
 	// Begin is asked right before MAIL FROM, Commit right before the final
 	// dot; an error of theirs stops the mail, and is Result.Stopped.
 	Begin func() error
@@ -62,6 +64,9 @@ func (s *Session) Send(ctx context.Context, m Mail) Result {
 	}
 	if limit, err := strconv.Atoi(s.ext["SIZE"]); err == nil && limit > 0 && len(m.Body) > limit {
 		return failed(outcome.StageMail, outcome.TooLarge, nil) // RFC 1870 §6.1
+	}
+	if m.Timeouts != (Timeouts{}) {
+		s.opts.Timeouts = m.Timeouts
 	}
 	defer s.wire.watch(ctx)()
 	if err := m.Begin(); err != nil {

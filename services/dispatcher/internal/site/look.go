@@ -105,19 +105,26 @@ func (s *Sites[T]) Connections(name string) []Connection {
 	return all
 }
 
-// Open counts the connections that are open, and the idle among them.
-func (s *Sites[T]) Open() (open, idle int) {
+// Idle counts the workers that wait for mail with a connection in hand.
+func (s *Sites[T]) Idle() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.idle
+}
+
+// Open counts the connections.
+func (s *Sites[T]) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	open := 0
 	for _, at := range s.sites {
-		idle += len(at.idle)
 		for _, w := range at.crew {
 			if w.conn != nil {
 				open++
 			}
 		}
 	}
-	return open, idle
+	return open
 }
 
 // Shut asks for a connection to be closed after its mail; false when there is
@@ -131,6 +138,7 @@ func (s *Sites[T]) Shut(id string) bool {
 				w.shut = true
 				if i := slices.Index(at.idle, w); i >= 0 {
 					at.idle = slices.Delete(at.idle, i, i+1)
+					s.idle--
 					close(w.hand)
 				}
 				return true

@@ -157,14 +157,14 @@ func TestIdleWorkersLeave(t *testing.T) {
 		y.push(t, "a", "otp", "o1")
 		want(t, y, "o1")
 		y.end("o1", site.Verdict{Delivered: true})
-		if _, idle := y.Open(); idle != 1 {
+		if idle := y.Idle(); idle != 1 {
 			t.Errorf("%d idle workers, want 1", idle)
 		}
 		y.push(t, "a", "otp", "o2")
 		want(t, y, "o2")
 		y.end("o2", site.Verdict{Delivered: true})
 		<-time.After(2 * time.Second)
-		if _, idle := y.Open(); idle != 0 {
+		if idle := y.Idle(); idle != 0 {
 			t.Errorf("%d idle workers, want none after their time", idle)
 		}
 		info, ok := y.Get("a")

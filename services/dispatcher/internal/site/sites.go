@@ -22,6 +22,7 @@ type Sites[T any] struct {
 	budgets map[string]*budget[T]
 	closed  bool
 	serial  int64
+	idle    int // workers that wait for mail
 	wg      sync.WaitGroup
 }
 
@@ -144,6 +145,7 @@ func (s *Sites[T]) dispatch(at *site[T]) {
 		if n := len(at.idle); n > 0 {
 			w = at.idle[n-1] // the warmest connection
 			at.idle = at.idle[:n-1]
+			s.idle--
 		} else {
 			s.serial++
 			w = &Worker[T]{sites: s, site: at, id: s.serial, hand: make(chan T, 1)}
@@ -218,6 +220,7 @@ func (s *Sites[T]) Drain() []T {
 		for _, w := range at.idle {
 			close(w.hand)
 		}
+		s.idle -= len(at.idle)
 		at.idle = nil
 	}
 	return jobs

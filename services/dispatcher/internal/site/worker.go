@@ -118,6 +118,7 @@ func (w *Worker[T]) Next(v Verdict, idle time.Duration) (T, bool) {
 		return none, false
 	}
 	w.site.idle = append(w.site.idle, w)
+	s.idle++
 	s.mu.Unlock()
 
 	timer := time.NewTimer(idle)
@@ -133,6 +134,7 @@ func (w *Worker[T]) Next(v Verdict, idle time.Duration) (T, bool) {
 	s.mu.Lock()
 	if i := slices.Index(w.site.idle, w); i >= 0 {
 		w.site.idle = slices.Delete(w.site.idle, i, i+1)
+		s.idle--
 		w.leave()
 		s.mu.Unlock()
 		var none T

@@ -1,0 +1,354 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"kurir.dev/services/dispatcher/internal/dns"
+	"kurir.dev/services/dispatcher/internal/journal"
+	"kurir.dev/services/dispatcher/internal/outcome"
+	"kurir.dev/services/dispatcher/internal/route"
+	"kurir.dev/services/dispatcher/internal/session"
+	"kurir.dev/services/dispatcher/internal/site"
+	"kurir.dev/services/dispatcher/internal/verp"
+)
+
+// maxHosts bounds the hosts one attempt tries.
+const maxHosts = 5
+
+// Why a mail was stopped on its way out.
+var (
+	errLease     = errors.New("the lease is lost")
+	errExpired   = errors.New("the mail's time is over")
+	errUnwritten = errors.New("that the mail is sent could not be written down")
+)
+
+// carrier is a worker at work: it owns one session at a time.
+type carrier struct {
+	*Engine
+	worker  *site.Worker[*job]
+	session *session.Session
+	route   string // name of the rule the session was opened under
+}
+
+// work is the life of a worker.
+func (e *Engine) work(w *site.Worker[*job]) {
+	c := &carrier{Engine: e, worker: w}
+	j, ok := w.First()
+	for ok {
+		e.unpark(j)
+		verdict := c.carry(j)
+		if w.Shut() || c.session != nil && !c.session.Usable(e.cfg.SMTP.MailsPerConnection) {
+			c.hangUp()
+		}
+		j, ok = w.Next(verdict, c.idle())
+	}
+	c.hangUp()
+}
+
+// idle is how long to wait for more mail: not at all without a session, or
+// when there are idle sessions enough.
+func (c *carrier) idle() time.Duration {
+	if c.session == nil {
+		return 0
+	}
+	if c.sites.Idle() >= c.cfg.SMTP.MaxIdle {
+		return 0
+	}
+	return c.cfg.SMTP.Idle
+}
+
+func (c *carrier) hangUp() {
+	if c.session == nil {
+		return
+	}
+	c.worker.Show(nil)
+	c.session.Quit()
+	c.session = nil
+}
+
+// carry makes one attempt at a mail and sees to what came of it.
+func (c *carrier) carry(j *job) site.Verdict {
+	begin := c.Now()
+	if j.leaving() || c.Journal.Admit(j.lease.Context(), j.lane.Name) != nil {
+		c.abandon(j)
+		return site.Verdict{}
+	}
+	if !c.Now().Before(j.mail.ExpiresAt) {
+		c.expire(j, j.last)
+		return site.Verdict{}
+	}
+	if err := c.sign(j); err != nil {
+		c.failed(j, journal.Outcome{At: c.Now(), Site: j.site, Stage: outcome.StageQueue, Reply: outcome.Reply{Text: "the mail could not be signed"}},
+			outcome.Failure{Stage: outcome.StageQueue, Cause: outcome.Internal})
+		return site.Verdict{Deferred: true, Error: "signing: " + err.Error()}
+	}
+	j.tries++
+	t := c.attempt(j)
+	o := t.outcome
+	o.At, o.Took, o.Site, o.Route, o.Selectors = c.Now(), c.Now().Sub(begin), j.site, string(j.rule.Type), j.signed.Selectors
+	switch {
+	case t.result.Delivered:
+		o.Kind = journal.Delivered
+		c.settle(j, o)
+		return site.Verdict{Delivered: true}
+	case j.lease.Context().Err() != nil && !t.result.DotSent:
+		c.abandon(j)
+		return site.Verdict{}
+	case errors.Is(t.result.Stopped, errLease), errors.Is(t.result.Stopped, errUnwritten):
+		c.again(j) // it may be a moment's trouble with the broker
+		return site.Verdict{}
+	case errors.Is(t.result.Stopped, errExpired):
+		c.expire(j, o)
+		return site.Verdict{}
+	case t.result.InDoubt():
+		return c.doubt(j, o, t.result.Failure)
+	}
+	o.Reply = t.result.Reply
+	if o.Reply.Text == "" && t.result.Err != nil {
+		o.Reply.Text = why(t.result.Err)
+	}
+	kind := c.failed(j, o, t.result.Failure)
+	return site.Verdict{
+		Deferred: kind == journal.Deferred || kind == journal.Attempted, Bounced: kind == journal.Bounced,
+		Unreachable: t.result.Failure.Stage <= outcome.StageGreeting, Error: outcome.Sanitize(o.Reply.Text),
+	}
+}
+
+// sign signs the mail once; a later try sends the same bytes.
+func (c *carrier) sign(j *job) error {
+	if j.signed != nil {
+		return nil
+	}
+	signed, err := c.Signer.Sign(j.ctx, j.mail.FromDomain, j.mail.Message, j.lane.Inline)
+	if err != nil {
+		return err
+	}
+	j.signed = &signed
+	return nil
+}
+
+// try is what an attempt came to.
+type try struct {
+	outcome journal.Outcome // where it went
+	result  session.Result
+}
+
+// attempt sends the mail, from host to host.
+func (c *carrier) attempt(j *job) try {
+	plan := newPlan(j)
+	var last try
+	again := true // a session that had gone stale costs no host
+	for range maxHosts {
+		group := plan.group()
+		if len(group) == 0 {
+			break
+		}
+		reused := c.fits(j, group)
+		if !reused {
+			c.hangUp()
+			if failure := c.connect(j, group, plan); failure != nil {
+				last = try{c.where(j, plan.last), session.Result{Failure: failure.Failure, Reply: failure.Failure.Reply, Err: failure.Err}}
+				if !c.Now().Before(j.mail.ExpiresAt) {
+					last.result.Stopped = errExpired
+					return last
+				}
+				continue
+			}
+		}
+		info := c.session.Info()
+		last = try{c.where(j, info.Host), c.send(j)}
+		r := last.result
+		if !c.session.Usable(0) || r.Stopped != nil {
+			c.worker.Show(nil)
+			c.session.Close()
+			c.session = nil
+		}
+		if r.Delivered || r.Stopped != nil || r.InDoubt() {
+			return last
+		}
+		if !c.Now().Before(j.mail.ExpiresAt) {
+			last.result.Stopped = errExpired
+			return last
+		}
+		stale := reused && again && r.Failure.Stage == outcome.StageMail && (r.Failure.Cause == outcome.Lost || r.Failure.Reply.Code == 421)
+		if stale {
+			again = false
+			continue
+		}
+		verdict := outcome.Classify(r.Failure)
+		plan.spent(info.Host)
+		if !verdict.NextHost && (!j.lane.Inline || verdict.Hard || verdict.RetryAfter > 0) {
+			return last // another host would say the same
+		}
+	}
+	return last
+}
+
+// fits says whether the session at hand can carry the job now.
+func (c *carrier) fits(j *job, group []dns.Host) bool {
+	if c.session == nil || c.route != j.rule.Name || !c.session.Usable(c.cfg.SMTP.MailsPerConnection) {
+		return false
+	}
+	host := c.session.Info().Host
+	for _, h := range group {
+		if h.Name == host {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *carrier) where(j *job, host string) journal.Outcome {
+	o := journal.Outcome{Site: j.site, Host: host, Route: string(j.rule.Type)}
+	if c.session != nil {
+		info := c.session.Info()
+		o.RemoteIP, o.TLS = info.Remote, info.TLS
+	}
+	return o
+}
+
+// send carries the mail over the session at hand.
+func (c *carrier) send(j *job) session.Result {
+	info := c.session.Info()
+	ctx, span := c.Tracer.Start(j.ctx, "smtp attempt", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String("server.address", info.Host), attribute.String("network.peer.address", info.Remote),
+		attribute.String("kurir.tls", info.TLS), attribute.Int64("kurir.sequence", int64(j.tries)),
+	))
+	defer span.End()
+	path, err := verp.Encode(j.mail.MailID, j.mail.ReturnDomain)
+	if err != nil {
+		path = "" // without a return domain mail goes out with the null return path
+	}
+	timeouts := c.cfg.SMTP.Timeouts
+	if j.lane.Inline {
+		timeouts = c.cfg.SMTP.Urgent
+	}
+	r := c.session.Send(j.lease.Context(), session.Mail{
+		From: path, To: j.mail.Recipient, UTF8: j.mail.UTF8, Priority: priority(j), Body: j.signed.Message,
+		Deadline: time.Now().Add(j.mail.ExpiresAt.Sub(c.Now())), Timeouts: timeouts,
+		Begin: func() error { return c.may(j) },
+		Commit: func() error {
+			if err := c.may(j); err != nil || !j.holds() {
+				return err
+			}
+			o := c.where(j, info.Host)
+			o.Kind, o.Sequence, o.At, o.Stage, o.Traceparent = journal.Committing, j.tries, c.Now(), outcome.StageDot, j.traceparent()
+			if err := c.Journal.Commit(ctx, j.mail, o, j.lease.Partition); err != nil {
+				return fmt.Errorf("%w: %w", errUnwritten, err)
+			}
+			return c.may(j)
+		},
+	})
+	span.SetAttributes(attribute.Int("kurir.smtp_code", r.Reply.Code), attribute.String("kurir.smtp_enhanced_code", r.Reply.Enhanced),
+		attribute.String("kurir.stage", stageOf(r).String()))
+	if !r.Delivered {
+		span.SetStatus(codes.Error, stageOf(r).String())
+	}
+	return r
+}
+
+// may says whether the mail may go on: its lease holds for certain and its
+// time is not over.
+func (c *carrier) may(j *job) error {
+	if !j.lease.Alive() || j.lease.Context().Err() != nil {
+		return errLease
+	}
+	if !c.Now().Before(j.mail.ExpiresAt) {
+		return errExpired
+	}
+	return nil
+}
+
+// priority is what MT-PRIORITY says of a lane (RFC 6710): the highest lane 6,
+// the next ones three less each.
+func priority(j *job) int { return max(6-3*j.lane.Rank, -6) }
+
+func stageOf(r session.Result) outcome.Stage {
+	if r.Delivered {
+		return outcome.StageDot
+	}
+	return r.Failure.Stage
+}
+
+// plan is the hosts of a job not tried yet, in groups of equal preference,
+// equals in random order (RFC 5321 §5.1).
+type plan struct {
+	hosts []dns.Host
+	last  string // the host tried last
+}
+
+func newPlan(j *job) *plan {
+	p := &plan{}
+	if j.rule.Type != route.MX {
+		for _, h := range j.rule.Hosts {
+			p.hosts = append(p.hosts, dns.Host{Name: h})
+		}
+		if j.rule.Type == route.Sandbox {
+			p.hosts = []dns.Host{{Name: sandboxHost}}
+		}
+	} else {
+		p.hosts = append(p.hosts, j.hosts...)
+	}
+	for from := 0; from < len(p.hosts); {
+		to := from
+		for to < len(p.hosts) && p.hosts[to].Preference == p.hosts[from].Preference {
+			to++
+		}
+		equals := p.hosts[from:to]
+		rand.Shuffle(len(equals), func(a, b int) { equals[a], equals[b] = equals[b], equals[a] })
+		from = to
+	}
+	return p
+}
+
+const sandboxHost = "sandbox"
+
+// group is the best hosts left.
+func (p *plan) group() []dns.Host {
+	n := 0
+	for n < len(p.hosts) && p.hosts[n].Preference == p.hosts[0].Preference {
+		n++
+	}
+	return p.hosts[:n]
+}
+
+// spent takes a host off the plan.
+func (p *plan) spent(host string) {
+	p.last = host
+	for i, h := range p.hosts {
+		if h.Name == host {
+			p.hosts = append(p.hosts[:i:i], p.hosts[i+1:]...)
+			return
+		}
+	}
+}
+
+func fail(span trace.Span, err error) {
+	span.RecordError(err)
+	span.SetStatus(codes.Error, "failed")
+}
+
+// why puts a connection's error into words without addresses of ours.
+func why(err error) string {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "the server did not answer in time"
+	case errors.Is(err, context.Canceled):
+		return "the attempt was given up"
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return "the connection failed: " + err.Error()
+}

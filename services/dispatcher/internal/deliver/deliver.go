@@ -1,0 +1,214 @@
+// Package deliver takes mails from their lane records to their outcomes.
+//
+// The life of a mail here:
+//
+//  1. [Lane.Handle] opens the record and looks it up: what is settled is not
+//     sent again, what is under way is joined.
+//  2. Its route is chosen; on the MX route its hosts are looked up.
+//  3. It waits at its site for its turn (package site). A site whose queue is
+//     full sends it to the waiting room until its estimated turn.
+//  4. A worker signs it, connects where needed, and sends it, from host to
+//     host for as long as another may do better.
+//  5. What came of it is judged (package outcome) and written down (package
+//     journal); lanes that retry inline wait here for the next try, all others
+//     in the router's waiting room.
+//
+// A mail is abandoned, for the next owner of its partition, whenever its lease
+// ends first.
+package deliver
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"kurir.dev/kit/app"
+	"kurir.dev/kit/lane"
+	"kurir.dev/kit/record"
+	"kurir.dev/services/dispatcher/internal/dial"
+	"kurir.dev/services/dispatcher/internal/dkim"
+	"kurir.dev/services/dispatcher/internal/dns"
+	"kurir.dev/services/dispatcher/internal/journal"
+	"kurir.dev/services/dispatcher/internal/queue"
+	"kurir.dev/services/dispatcher/internal/route"
+	"kurir.dev/services/dispatcher/internal/session"
+	"kurir.dev/services/dispatcher/internal/site"
+)
+
+// Config is what the engine is told.
+type Config struct {
+	// Lanes served, by rank.
+	Lanes lane.Set
+	// Workers and Lookups bound each lane's deliveries and lookups under way.
+	Workers, Lookups map[string]int
+	// SMTP is how sessions are held, Sites what sites may have.
+	SMTP session.Config
+	// Sites is what sites may have.
+	Sites site.Config
+	// Sandbox is where the sandbox inbox takes mail; empty without one.
+	Sandbox string
+}
+
+// Deps are what the engine works with; all are required.
+type Deps struct {
+	Log      *slog.Logger
+	Tracer   trace.Tracer
+	Metrics  *Metrics
+	Codec    *record.Codec
+	Journal  *journal.Journal
+	Resolver *dns.Resolver
+	Routes   *route.Table
+	Signer   *dkim.Signer
+	Dialer   dial.Dialer
+	Now      func() time.Time
+}
+
+// Engine delivers. Make a [Lane] of it for each lane.
+type Engine struct {
+	Deps
+	cfg    Config
+	sites  *site.Sites[*job]
+	broken brokenTLS
+	own    []string
+
+	mu      sync.Mutex
+	parked  map[*job]*site.Ticket[*job] // waiting in a site's queue
+	waiting map[*job]time.Time          // waiting for the next inline try
+
+	lookups sync.WaitGroup
+}
+
+// New makes an engine.
+func New(cfg Config, deps Deps) *Engine {
+	e := &Engine{
+		Deps: deps, cfg: cfg, own: []string{cfg.SMTP.EHLO, "localhost"},
+		broken: brokenTLS{until: map[string]time.Time{}},
+		parked: map[*job]*site.Ticket[*job]{}, waiting: map[*job]time.Time{},
+	}
+	lanes := make([]queue.Lane, len(cfg.Lanes))
+	for i, l := range cfg.Lanes {
+		lanes[i] = queue.Lane{Name: l.Name, Rank: l.Rank, FloorPercent: l.FloorPercent}
+	}
+	e.sites = site.New(cfg.Sites, lanes, cfg.Workers, e.work, deps.Now)
+	return e
+}
+
+// Sites are where to look into deliveries.
+func (e *Engine) Sites() *site.Sites[*job] { return e.sites }
+
+// sweepEvery is how often waiting mails are looked at.
+const sweepEvery = 50 * time.Millisecond
+
+// Part runs the engine. It is stopped after the lanes' consumers: what is
+// still queued then is abandoned, and sessions say QUIT.
+func (e *Engine) Part() app.Part {
+	loop := app.Loop("deliveries", func(ctx context.Context) error {
+		tick := time.NewTicker(sweepEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				e.sweep()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	stop := loop.Stop
+	loop.Stop = func(ctx context.Context) error {
+		err := stop(ctx)
+		e.lookups.Wait()
+		for _, j := range e.sites.Drain() {
+			e.unpark(j)
+			e.abandon(j)
+		}
+		e.mu.Lock()
+		rest := make([]*job, 0, len(e.waiting))
+		for j := range e.waiting {
+			rest = append(rest, j)
+		}
+		clear(e.waiting)
+		e.mu.Unlock()
+		for _, j := range rest {
+			e.abandon(j)
+		}
+		if waited := e.sites.Wait(ctx); err == nil {
+			err = waited
+		}
+		return err
+	}
+	return loop
+}
+
+// sweep ends the wait of mails whose lease or time is over, and wakes those
+// whose next try is due.
+func (e *Engine) sweep() {
+	now := e.Now()
+	var gone, due []*job
+	e.mu.Lock()
+	for j, ticket := range e.parked {
+		if (j.leaving() || !now.Before(j.mail.ExpiresAt)) && ticket.Withdraw() {
+			delete(e.parked, j)
+			gone = append(gone, j)
+		}
+	}
+	for j, at := range e.waiting {
+		switch {
+		case j.leaving() || !now.Before(j.mail.ExpiresAt):
+			gone = append(gone, j)
+		case !now.Before(at):
+			due = append(due, j)
+		default:
+			continue
+		}
+		delete(e.waiting, j)
+	}
+	e.mu.Unlock()
+	for _, j := range gone {
+		if j.leaving() {
+			e.abandon(j)
+		} else {
+			e.expire(j, j.last)
+		}
+	}
+	for _, j := range due {
+		e.lookups.Go(func() { e.route(j) })
+	}
+}
+
+// enqueue lets the job wait at its site; false when the site would not have
+// it, and the job has been dealt with.
+func (e *Engine) enqueue(j *job) {
+	e.mu.Lock()
+	ticket, refused := e.sites.Push(site.Job[*job]{
+		Site: j.site, Limit: j.rule.Connections, Lane: j.lane.Name, Tenant: j.mail.Tenant, Bytes: len(j.mail.Message),
+		Bounded: !j.lane.Inline, Value: j,
+	})
+	if ticket != nil {
+		e.parked[j] = ticket
+	}
+	e.mu.Unlock()
+	if ticket == nil {
+		e.crowded(j, refused)
+	}
+}
+
+func (e *Engine) unpark(j *job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.parked, j)
+}
+
+// Suspend stops a site until then; what waited for it is deferred. False when
+// there is no such site.
+func (e *Engine) Suspend(name string, until time.Time) bool {
+	jobs, ok := e.sites.Suspend(name, until)
+	for _, j := range jobs {
+		e.unpark(j)
+		e.crowded(j, site.Admission{Wait: until.Sub(e.Now()), Suspended: true})
+	}
+	return ok
+}

@@ -1,0 +1,242 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"kurir.dev/kit/custody"
+	"kurir.dev/kit/lane"
+	"kurir.dev/kit/telemetry"
+	"kurir.dev/services/dispatcher/internal/dkim"
+	"kurir.dev/services/dispatcher/internal/dns"
+	"kurir.dev/services/dispatcher/internal/journal"
+	"kurir.dev/services/dispatcher/internal/outcome"
+	"kurir.dev/services/dispatcher/internal/route"
+)
+
+// Lane handles the records of one lane; it is a custody.Handler.
+type Lane struct {
+	engine  *Engine
+	lane    lane.Lane
+	ledger  *ledger[*job]
+	lookups chan struct{}
+}
+
+var _ custody.Handler = (*Lane)(nil)
+
+// Lane makes the handler of a lane that the engine serves.
+func (e *Engine) Lane(name string) (*Lane, error) {
+	l, ok := e.cfg.Lanes.Lookup(name)
+	if !ok {
+		return nil, fmt.Errorf("lane %q is not served", name)
+	}
+	return &Lane{engine: e, lane: l, ledger: newLedger[*job](), lookups: make(chan struct{}, max(e.cfg.Lookups[name], 1))}, nil
+}
+
+// job is a mail under way.
+type job struct {
+	mail  *journal.Mail
+	home  *Lane
+	lane  lane.Lane
+	lease *custody.Delivery
+	twins []*custody.Delivery // other records of the same release; the ledger's lock guards them
+	ctx   context.Context     //nolint:containedctx // carries the span of the delivery, and ends with the lease
+	span  trace.Span
+
+	// The rest belongs to whoever carries the job: one goroutine at a time.
+	rule    route.Rule
+	site    string
+	hosts   []dns.Host // of the MX route, best first
+	signed  *dkim.Signed
+	tries   uint32 // in this release
+	doubt   bool   // an earlier try may have delivered it
+	doubted int    // how often it went out again at once for that
+	last    journal.Outcome
+	once    sync.Once
+}
+
+// leaving says that the job must not be begun, or begun again.
+func (j *job) leaving() bool { return j.lease.Draining() || j.lease.Context().Err() != nil }
+
+// traceparent names the delivery's span.
+func (j *job) traceparent() string {
+	parent, _ := telemetry.Inject(j.ctx)
+	return parent
+}
+
+// Recover remembers what earlier owners wrote.
+func (l *Lane) Recover(_ context.Context, r custody.Record) {
+	if key, known, ok := journal.Read(l.engine.Codec, r); ok {
+		l.ledger.recall(r.Partition, key, known)
+	}
+}
+
+// Revoke forgets a partition.
+func (l *Lane) Revoke(partition int) { l.ledger.forget(partition) }
+
+// Handle takes a lane record over.
+func (l *Lane) Handle(d *custody.Delivery) {
+	e := l.engine
+	if d.Draining() {
+		d.Abandon()
+		return
+	}
+	mail, err := journal.Open(e.Codec, d.Record, l.lane.Name)
+	if err != nil {
+		l.bury(d, err)
+		return
+	}
+	j := &job{mail: mail, home: l, lane: l.lane, lease: d}
+	joined := false
+	known, fresh := l.ledger.begin(d.Partition, mail.Key, j, func(other *job) bool {
+		if other.lease.Context().Err() != nil {
+			return false // a leftover of a lease that is over
+		}
+		other.twins = append(other.twins, d)
+		joined = true
+		return true
+	})
+	switch {
+	case joined: // this record ends with that one
+		return
+	case !fresh:
+		l.settleAgain(d, mail, known)
+		return
+	}
+	ctx := telemetry.Extract(d.Context(), mail.Traceparent, mail.Tracestate)
+	j.ctx, j.span = e.Tracer.Start(ctx, "deliver", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+		attribute.String("kurir.mail_id", mail.MailID), attribute.String("kurir.lane", mail.Lane), attribute.String("kurir.tenant", mail.Tenant),
+		attribute.Int64("kurir.attempt", int64(mail.Attempt)), attribute.String("kurir.recipient_domain", mail.Domain),
+	))
+	if known.Kind == journal.Committing {
+		if j.holds() {
+			e.hold(j, journal.Outcome{Sequence: known.Sequence, Stage: outcome.StageDot, Verdict: outcome.Classify(outcome.Failure{Stage: outcome.StageDot, Cause: outcome.Lost})})
+			return
+		}
+		j.doubt = true
+	}
+	if rule := e.Routes.Lookup(mail.Domain, mail.Tenant, mail.Lane); rule.Type != route.MX {
+		e.route(j) // nothing to look up
+		return
+	}
+	select {
+	case l.lookups <- struct{}{}:
+		e.lookups.Go(func() {
+			defer func() { <-l.lookups }()
+			e.route(j)
+		})
+	case <-d.Context().Done():
+		e.abandon(j)
+	}
+}
+
+// holds says whether the mail is held when nobody knows if it was delivered.
+func (j *job) holds() bool {
+	return j.mail.InDoubt == journal.Hold || j.mail.InDoubt == journal.LaneDecides && j.lane.InDoubt == lane.Hold
+}
+
+// settleAgain completes a record whose outcome is in the journal. A deferral
+// may not have followed its outcome: it is written again, which the waiting
+// room takes as one.
+func (l *Lane) settleAgain(d *custody.Delivery, m *journal.Mail, known journal.Settled) {
+	if known.Kind.Final() {
+		d.Complete(known.Offset)
+		return
+	}
+	if err := l.engine.Journal.Repeat(d.Context(), m, known, finish(d)); err != nil {
+		l.engine.Log.LogAttrs(d.Context(), slog.LevelError, "a deferral could not be repeated", slog.String("mail_id", m.MailID), slog.Any("error", err))
+		d.Abandon()
+	}
+}
+
+// bury sends a record that will never open to the dead topic.
+func (l *Lane) bury(d *custody.Delivery, cause error) {
+	e := l.engine
+	e.Log.LogAttrs(d.Context(), slog.LevelError, "a lane record does not open", slog.String("lane", l.lane.Name),
+		slog.Int("partition", d.Partition), slog.Int64("offset", d.Offset), slog.Any("error", cause))
+	if err := e.Journal.Bury(d.Context(), d.Record, l.lane.Name, cause.Error(), finish(d)); err != nil {
+		e.Log.LogAttrs(d.Context(), slog.LevelError, "a record could not be buried", slog.Any("error", err))
+		d.Abandon()
+	}
+}
+
+func finish(d *custody.Delivery) func(offset int64, ok bool) {
+	return func(offset int64, ok bool) {
+		if ok {
+			d.Complete(offset)
+		} else {
+			d.Abandon()
+		}
+	}
+}
+
+// route finds where the job goes and lets it wait there.
+func (e *Engine) route(j *job) {
+	if j.leaving() {
+		e.abandon(j)
+		return
+	}
+	j.rule = e.Routes.Lookup(j.mail.Domain, j.mail.Tenant, j.mail.Lane)
+	if j.mail.Blob != "" {
+		e.failed(j, journal.Outcome{At: e.Now(), Stage: outcome.StageQueue, Reply: outcome.Reply{Text: "no blob store is configured to read the message from"}},
+			outcome.Failure{Stage: outcome.StageQueue, Cause: outcome.Internal})
+		return
+	}
+	if j.rule.Type != route.MX {
+		j.site = j.rule.Name
+		e.enqueue(j)
+		return
+	}
+	begin := e.Now()
+	ctx, cancel := context.WithTimeout(j.ctx, j.mail.ExpiresAt.Sub(begin))
+	defer cancel()
+	hosts, err := e.lookup(ctx, j.mail.Domain)
+	if err != nil {
+		j.tries++
+		e.failed(j, journal.Outcome{At: e.Now(), Took: e.Now().Sub(begin), Stage: outcome.StageDNS, Reply: outcome.Reply{Text: err.Error()}}, dnsFailure(err))
+		return
+	}
+	j.hosts, j.site = hosts, siteName(hosts)
+	e.enqueue(j)
+}
+
+func (e *Engine) lookup(ctx context.Context, domain string) ([]dns.Host, error) {
+	ctx, span := e.Tracer.Start(ctx, "dns", trace.WithAttributes(attribute.String("dns.question.name", domain), attribute.String("dns.question.type", "MX")))
+	defer span.End()
+	begin := time.Now()
+	hosts, err := e.Resolver.MX(ctx, domain, e.own)
+	e.Metrics.lookup(ctx, time.Since(begin), err)
+	if err != nil {
+		fail(span, err)
+		return nil, err
+	}
+	span.SetAttributes(attribute.Int("kurir.mx_hosts", len(hosts)))
+	return hosts, nil
+}
+
+func dnsFailure(err error) outcome.Failure {
+	f := outcome.Failure{Stage: outcome.StageDNS, Cause: outcome.DNSFailure}
+	var problem *dns.Error
+	if !errors.As(err, &problem) {
+		return f
+	}
+	switch problem.Problem {
+	case dns.NoDomain:
+		f.Cause = outcome.NoDomain
+	case dns.NullMX:
+		f.Cause = outcome.NullMX
+	case dns.NoHost:
+		f.Cause = outcome.NoHost
+	case dns.Loop:
+		f.Cause = outcome.Loop
+	case dns.Temporary:
+	}
+	return f
+}

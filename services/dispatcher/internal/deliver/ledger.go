@@ -1,0 +1,104 @@
+package deliver
+
+import (
+	"container/list"
+	"sync"
+
+	"kurir.dev/services/dispatcher/internal/journal"
+)
+
+// ledgerSize bounds what is remembered of each partition. Older outcomes are
+// covered by the completed set of the partition's commits.
+const ledgerSize = 16384
+
+// ledger knows which lane records are under way and which are settled, so
+// that a mail whose record comes twice, by an unsure producer or a new owner,
+// goes out once. Safe for concurrent use.
+type ledger[J comparable] struct {
+	mu      sync.Mutex
+	flight  map[journal.Key]J
+	settled map[int]*shelf
+}
+
+// shelf is the newest outcomes of one partition.
+type shelf struct {
+	entries map[journal.Key]*list.Element
+	order   *list.List // of shelved, the oldest first
+}
+
+type shelved struct {
+	key   journal.Key
+	known journal.Settled
+}
+
+func newLedger[J comparable]() *ledger[J] {
+	return &ledger[J]{flight: map[journal.Key]J{}, settled: map[int]*shelf{}}
+}
+
+// recall remembers an outcome of a partition. Of several for one record the
+// last counts, but nothing takes back what settles it.
+func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, ok := l.settled[partition]
+	if !ok {
+		s = &shelf{entries: map[journal.Key]*list.Element{}, order: list.New()}
+		l.settled[partition] = s
+	}
+	if at, ok := s.entries[key]; ok {
+		old, isShelved := at.Value.(shelved)
+		if isShelved && old.known.Kind.Settles() && !known.Kind.Settles() {
+			return
+		}
+		s.order.Remove(at)
+	}
+	s.entries[key] = s.order.PushBack(shelved{key, known})
+	if s.order.Len() > ledgerSize {
+		oldest := s.order.Front()
+		if v, ok := oldest.Value.(shelved); ok {
+			delete(s.entries, v.key)
+		}
+		s.order.Remove(oldest)
+	}
+}
+
+// begin looks a record up: settled, under way, or new and now under way as
+// job. Of one under way meet is asked, under the lock, whether to join it; if
+// not, the new job takes its place.
+func (l *ledger[J]) begin(partition int, key journal.Key, job J, meet func(J) bool) (known journal.Settled, fresh bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if other, ok := l.flight[key]; ok && meet(other) {
+		return journal.Settled{}, false
+	}
+	if s, ok := l.settled[partition]; ok {
+		if at, ok := s.entries[key]; ok {
+			if v, ok := at.Value.(shelved); ok {
+				known = v.known
+			}
+		}
+	}
+	if known.Kind.Settles() {
+		return known, false
+	}
+	l.flight[key] = job
+	return known, true
+}
+
+// end takes a job out of flight. last is called under the lock: nobody can
+// meet the job afterwards.
+func (l *ledger[J]) end(key journal.Key, job J, last func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.flight[key] == job {
+		delete(l.flight, key)
+	}
+	last()
+}
+
+// forget drops what is known of a partition.
+func (l *ledger[J]) forget(partition int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.settled, partition)
+}

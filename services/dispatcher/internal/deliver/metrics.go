@@ -1,0 +1,71 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"kurir.dev/services/dispatcher/internal/journal"
+	"kurir.dev/services/dispatcher/internal/outcome"
+)
+
+// Metrics are the engine's instruments.
+type Metrics struct {
+	attempts   metric.Int64Counter
+	final      metric.Float64Histogram
+	took       metric.Float64Histogram
+	duplicates metric.Int64Counter
+	lookups    metric.Float64Histogram
+}
+
+// NewMetrics makes the instruments, counters at zero for the lanes given.
+func NewMetrics(m metric.Meter, lanes []string) (*Metrics, error) {
+	attempts, err1 := m.Int64Counter("kurir_dispatcher_attempts", metric.WithDescription("Outcomes by lane, kind and category."))
+	final, err2 := m.Float64Histogram("kurir_dispatcher_accept_to_final", metric.WithUnit("s"),
+		metric.WithDescription("From acceptance to the final outcome."),
+		metric.WithExplicitBucketBoundaries(.005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200, 86400))
+	took, err3 := m.Float64Histogram("kurir_dispatcher_attempt_took", metric.WithUnit("s"), metric.WithDescription("Duration of an attempt."),
+		metric.WithExplicitBucketBoundaries(.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300))
+	duplicates, err4 := m.Int64Counter("kurir_dispatcher_possible_duplicates",
+		metric.WithDescription("Mails whose final dot was sent and whose reply was lost."))
+	lookups, err5 := m.Float64Histogram("kurir_dispatcher_dns_lookup", metric.WithUnit("s"), metric.WithDescription("Duration of a lookup, the cache included."),
+		metric.WithExplicitBucketBoundaries(.0001, .001, .005, .01, .05, .1, .5, 1, 5, 10))
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		return nil, fmt.Errorf("making metrics: %w", err)
+	}
+	for _, lane := range lanes {
+		duplicates.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane))) //nolint:forbidigo // no call to trace
+		for _, kind := range []journal.Kind{journal.Attempted, journal.Deferred, journal.Held, journal.Delivered, journal.Bounced, journal.Expired} {
+			attempts.Add(context.Background(), 0, labels(lane, kind, outcome.None)) //nolint:forbidigo // no call to trace
+		}
+	}
+	return &Metrics{attempts, final, took, duplicates, lookups}, nil
+}
+
+func labels(lane string, kind journal.Kind, category outcome.Category) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("lane", lane), attribute.String("result", kind.String()), attribute.String("category", category.String()))
+}
+
+func (m *Metrics) attempt(ctx context.Context, lane string, o journal.Outcome, elapsed time.Duration) {
+	m.attempts.Add(ctx, 1, labels(lane, o.Kind, o.Verdict.Category))
+	m.took.Record(ctx, o.Took.Seconds(), metric.WithAttributes(attribute.String("lane", lane), attribute.String("result", o.Kind.String())))
+	if o.Kind.Final() {
+		m.final.Record(ctx, max(elapsed, 0).Seconds(), metric.WithAttributes(attribute.String("lane", lane), attribute.String("result", o.Kind.String())))
+	}
+}
+
+func (m *Metrics) duplicate(ctx context.Context, lane string) {
+	m.duplicates.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane)))
+}
+
+func (m *Metrics) lookup(ctx context.Context, took time.Duration, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.lookups.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("result", result)))
+}

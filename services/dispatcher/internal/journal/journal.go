@@ -1,0 +1,250 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"kurir.dev/kit/app"
+	"kurir.dev/kit/broker"
+	"kurir.dev/kit/custody"
+	"kurir.dev/kit/record"
+	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
+)
+
+// Producer writes records; *broker.Producer is one.
+type Producer interface {
+	Produce(ctx context.Context, m broker.Message) (broker.Position, error)
+	Enqueue(m broker.Message, done func(broker.Position, error)) error
+}
+
+// Delivery is a lane record in hand; *custody.Delivery is one.
+type Delivery interface {
+	Context() context.Context
+	Complete(journal int64)
+	Abandon()
+}
+
+// Journal writes outcomes. The order of a settlement is fixed: the outcome
+// record is acknowledged, then, if the mail waits, its deferral, and only then
+// the lane record is complete. What the broker does not take is tried again
+// for as long as the lease holds. Safe for concurrent use.
+type Journal struct {
+	codec    *record.Codec
+	producer Producer
+	log      *slog.Logger
+	limit    int
+
+	mu      sync.Mutex
+	open    map[string]int // settlements under way, by lane
+	freed   chan struct{}  // closed when one ends, then replaced
+	waiting []*settlement  // to be tried again
+}
+
+// settlement is a lane record on its way to completion.
+type settlement struct {
+	lane    string
+	steps   []broker.Message
+	next    int
+	offset  int64 // of the outcome record
+	outcome bool  // the first step is the outcome record
+	done    func(offset int64, ok bool)
+	ctx     context.Context //nolint:containedctx // of the lease: the settlement ends with it
+}
+
+// retryEvery is how often refused records are tried again.
+const retryEvery = 200 * time.Millisecond
+
+// New makes a journal. limit bounds the settlements under way of one lane,
+// beyond which [Journal.Admit] holds new deliveries back.
+func New(codec *record.Codec, producer Producer, log *slog.Logger, limit int) *Journal {
+	return &Journal{codec: codec, producer: producer, log: log, limit: limit, open: map[string]int{}, freed: make(chan struct{})}
+}
+
+// Admit waits while too many outcomes of the lane are not acknowledged: what
+// cannot be written down should not be sent. The error is ctx's.
+func (j *Journal) Admit(ctx context.Context, lane string) error {
+	for {
+		j.mu.Lock()
+		full, freed := j.open[lane] >= j.limit, j.freed
+		j.mu.Unlock()
+		if !full {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Settle writes the outcome that ends a lane record, and the deferral that
+// goes with Deferred and Held. done is told the outcome's offset once all is
+// acknowledged, or false when the lease ended first; from any goroutine, and
+// it must not block.
+func (j *Journal) Settle(ctx context.Context, m *Mail, o Outcome, partition int, done func(offset int64, ok bool)) error {
+	first, err := j.codec.Outcome(event(m, o), partition)
+	if err != nil {
+		return fmt.Errorf("sealing an outcome: %w", err)
+	}
+	s := &settlement{lane: m.Lane, steps: []broker.Message{first}, outcome: true, done: done, ctx: ctx}
+	if o.Kind == Deferred || o.Kind == Held {
+		second, err := j.deferral(m, Settled{Kind: o.Kind, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason()})
+		if err != nil {
+			return err
+		}
+		s.steps = append(s.steps, second)
+	}
+	j.begin(s)
+	return nil
+}
+
+// Repeat writes the deferral of a mail again whose outcome an earlier owner
+// has written already: nobody knows whether the deferral followed it.
+func (j *Journal) Repeat(ctx context.Context, m *Mail, known Settled, done func(offset int64, ok bool)) error {
+	message, err := j.deferral(m, known)
+	if err != nil {
+		return err
+	}
+	j.begin(&settlement{lane: m.Lane, steps: []broker.Message{message}, offset: known.Offset, done: done, ctx: ctx})
+	return nil
+}
+
+// Bury writes a record that does not open to the dead topic.
+func (j *Journal) Bury(ctx context.Context, r custody.Record, lane, reason string, done func(offset int64, ok bool)) error {
+	message, err := j.codec.Dead(r, reason)
+	if err != nil {
+		return fmt.Errorf("sealing a dead record: %w", err)
+	}
+	j.begin(&settlement{lane: lane, steps: []broker.Message{message}, offset: -1, done: done, ctx: ctx})
+	return nil
+}
+
+// Note writes an outcome that ends nothing, without waiting for it.
+func (j *Journal) Note(ctx context.Context, m *Mail, o Outcome, partition int) {
+	message, err := j.codec.Outcome(event(m, o), partition)
+	if err == nil {
+		err = j.producer.Enqueue(message, nil)
+	}
+	if err != nil {
+		j.log.LogAttrs(ctx, slog.LevelWarn, "an attempt was not written down", slog.String("mail_id", m.MailID), slog.Any("error", err))
+	}
+}
+
+// Commit writes that the final dot is about to be sent, and waits until that
+// is acknowledged.
+func (j *Journal) Commit(ctx context.Context, m *Mail, o Outcome, partition int) error {
+	message, err := j.codec.Outcome(event(m, o), partition)
+	if err != nil {
+		return fmt.Errorf("sealing an outcome: %w", err)
+	}
+	if _, err := j.producer.Produce(ctx, message); err != nil {
+		return fmt.Errorf("writing down that a mail is being committed: %w", err)
+	}
+	return nil
+}
+
+func (j *Journal) deferral(m *Mail, s Settled) (broker.Message, error) {
+	envelope, err := m.later(s.Sequence)
+	if err != nil {
+		return broker.Message{}, err
+	}
+	d := &eventsv1.Deferral{Envelope: envelope, Reason: s.Reason, Site: s.Site, Held: s.Kind == Held}
+	if !s.NextAt.IsZero() {
+		d.DueAt = timestamppb.New(s.NextAt)
+	}
+	message, err := j.codec.Deferral(d)
+	if err != nil {
+		return broker.Message{}, fmt.Errorf("sealing a deferral: %w", err)
+	}
+	return message, nil
+}
+
+func (j *Journal) begin(s *settlement) {
+	j.mu.Lock()
+	j.open[s.lane]++
+	j.mu.Unlock()
+	j.step(s)
+}
+
+// step sends the next record of a settlement; its acknowledgement goes on.
+func (j *Journal) step(s *settlement) {
+	if s.ctx.Err() != nil {
+		j.end(s, false)
+		return
+	}
+	err := j.producer.Enqueue(s.steps[s.next], func(at broker.Position, err error) {
+		if err != nil {
+			j.later(s, err)
+			return
+		}
+		if s.next == 0 && s.outcome {
+			s.offset = at.Offset
+		}
+		if s.next++; s.next < len(s.steps) {
+			j.step(s)
+			return
+		}
+		j.end(s, true)
+	})
+	if err != nil {
+		j.later(s, err)
+	}
+}
+
+func (j *Journal) later(s *settlement, err error) {
+	j.mu.Lock()
+	j.waiting = append(j.waiting, s)
+	first := len(j.waiting) == 1
+	j.mu.Unlock()
+	if first {
+		j.log.LogAttrs(s.ctx, slog.LevelWarn, "outcomes wait for the broker", slog.Any("error", err))
+	}
+}
+
+func (j *Journal) end(s *settlement, ok bool) {
+	s.done(s.offset, ok)
+	j.mu.Lock()
+	j.open[s.lane]--
+	close(j.freed)
+	j.freed = make(chan struct{})
+	j.mu.Unlock()
+}
+
+// Pending is how many settlements are under way.
+func (j *Journal) Pending() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for _, open := range j.open {
+		n += open
+	}
+	return n
+}
+
+// Part tries again what the broker refused.
+func (j *Journal) Part() app.Part {
+	return app.Loop("journal", func(ctx context.Context) error {
+		tick := time.NewTicker(retryEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			j.mu.Lock()
+			again := j.waiting
+			j.waiting = nil
+			j.mu.Unlock()
+			for _, s := range again {
+				j.step(s)
+			}
+		}
+	})
+}

@@ -1,2 +1,0 @@
-// Package sandbox is an inbox for mail that must not leave the machine.
-package sandbox
