@@ -99,7 +99,7 @@ func Default() Config {
 	return Config{
 		GRPC:          rpc.ServerConfig{Listen: "127.0.0.1:7410"},
 		PublicURL:     "http://127.0.0.1:7442",
-		MaxMailBytes:  1 << 20,
+		MaxMailBytes:  960 << 10, // what a router takes by default
 		BatchInFlight: 64,
 		Lanes:         lane.Default(),
 		Drain:         15 * time.Second,

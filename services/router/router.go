@@ -167,6 +167,7 @@ func newServer(deps Deps, cfg Config, api *rpcapi.Server) (*rpc.Server, error) {
 	}
 	server, err := rpc.NewServer(cfg.GRPC, rpc.ServerDeps{
 		Service: "router", Telemetry: deps.Telemetry, Auth: auth, Listener: deps.Listener, Ready: deps.Ready,
+		OwnItems: []string{routerv1.RouterService_SubmitStream_FullMethodName},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the door: %w", err)

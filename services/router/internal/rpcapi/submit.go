@@ -97,7 +97,11 @@ func (s *Server) item(ctx context.Context, req *routerv1.SubmitStreamRequest) *r
 	ctx, cancel := context.WithTimeout(ctx, s.deps.ItemTimeout)
 	defer cancel()
 	resp := &routerv1.SubmitStreamResponse{Reference: req.GetReference()}
-	r, err := s.submit(ctx, req.GetSubmission())
+	err := rpc.Validate(req)
+	var r admission.Receipt
+	if err == nil {
+		r, err = s.submit(ctx, req.GetSubmission())
+	}
 	if err != nil {
 		resp.Result = &routerv1.SubmitStreamResponse_Error{Error: rpc.StatusIn(Domain, err).Proto()}
 		return resp
