@@ -97,7 +97,7 @@ func (c *carrier) carry(j *job) site.Verdict {
 	o.At, o.Took, o.Site, o.Route, o.Selectors = c.Now(), c.Now().Sub(begin), j.site, string(j.rule.Type), j.signed.Selectors
 	switch {
 	case t.result.Delivered:
-		o.Kind = journal.Delivered
+		o.Kind, o.Reply = journal.Delivered, t.result.Reply
 		c.settle(j, o)
 		return site.Verdict{Delivered: true}
 	case j.lease.Context().Err() != nil && !t.result.DotSent:

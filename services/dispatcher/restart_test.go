@@ -1,0 +1,140 @@
+package dispatcher_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"kurir.dev/kit/lane"
+	"kurir.dev/kit/mxsim"
+	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
+)
+
+func TestRestartSendsOnlyWhatIsUnsettled(t *testing.T) {
+	t.Parallel()
+	y := setup(t)
+	fast := y.host("fast.example.org", mxsim.HostConfig{})
+	slow := y.host("slow.example.org", mxsim.HostConfig{Script: mxsim.At(mxsim.Greeting, mxsim.Reply{Delay: time.Hour})})
+	y.dns.MX("fast.example", "fast.example.org")
+	y.dns.MX("slow.example", "slow.example.org")
+	next := y.outcomes(lane.Bulk)
+	const n = 30
+	for range n {
+		y.send(lane.Bulk, "ana@fast.example")
+		y.send(lane.Bulk, "ana@slow.example")
+	}
+	for range n {
+		if ev := next(); ev.GetType() != delivered {
+			t.Fatalf("event %v", ev)
+		}
+	}
+	y.stop()
+	slow.SetScript(nil)
+	y.start()
+	seen := map[string]int{}
+	for range n {
+		ev := next()
+		if ev.GetType() != delivered {
+			t.Fatalf("event %v", ev)
+		}
+		seen[ev.GetMailId()]++
+	}
+	y.settled(lane.Bulk, 2*n)
+	if len(seen) != n || fast.Stats().Mails != n || slow.Stats().Mails != n {
+		t.Errorf("%d mails seen after the restart, fast %d, slow %d: want each once", len(seen), fast.Stats().Mails, slow.Stats().Mails)
+	}
+}
+
+// A new owner that finds no commit, as after a crash before the first one,
+// learns from the journal what is settled, whatever it was settled as.
+func TestNewOwnerReadsTheJournal(t *testing.T) {
+	t.Parallel()
+	y := setup(t)
+	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.To("later@*", mxsim.Reply{Code: 450, Text: "later"})})
+	y.dns.MX("example.org", "mx.example.org")
+	next, wait := y.outcomes(lane.Reminder), y.deferrals()
+	for i := range 10 {
+		to := "ana@example.org"
+		if i%2 == 1 {
+			to = "later@example.org"
+		}
+		y.send(lane.Reminder, to)
+		next()
+	}
+	for range 5 {
+		wait()
+	}
+	y.stop()
+	took, refused := mx.Stats().Mails, mx.Stats().Refused
+	y.cfg.Group = "another.%s"
+	y.start()
+	again := map[string]bool{}
+	for range 5 {
+		d := wait() // the waiting room drops what it has
+		again[fmt.Sprint(d.GetEnvelope().GetMailId(), d.GetEnvelope().GetAttempt(), d.GetEnvelope().GetTries())] = true
+	}
+	last := y.send(lane.Reminder, "ana@example.org")
+	want(t, next(), last, delivered)
+	if mx.Stats().Mails != took+1 || mx.Stats().Refused != refused || len(again) != 5 {
+		t.Errorf("after the change of owner %+v, before it %d and %d; %d deferrals again", mx.Stats(), took, refused, len(again))
+	}
+}
+
+// A mail found committing, with nothing after it, is held or sent again as its
+// lane says.
+func TestNewOwnerFindsAMailInDoubt(t *testing.T) {
+	t.Parallel()
+	y := build(t)
+	mx := y.host("mx.example.org", mxsim.HostConfig{})
+	y.dns.MX("example.org", "mx.example.org")
+	for _, name := range []string{lane.Billing, lane.OTP} {
+		e := y.send(name, "ana@example.org")
+		m, err := y.codec.Outcome(&eventsv1.Event{
+			EventId: "c", Type: committing, MailId: e.GetMailId(), Tenant: e.GetTenant(), Lane: e.GetLane(), Attempt: 1, Sequence: 1,
+			OccurredAt: e.GetAcceptedAt(), Facts: e.GetFacts(), Detail: &eventsv1.Event_AttemptDetail{AttemptDetail: &eventsv1.Attempt{}},
+		}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := y.producer.Produce(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	y.start()
+	bills, codes := y.outcomes(lane.Billing), y.outcomes(lane.OTP)
+	bills()
+	if ev := bills(); ev.GetType() != held {
+		t.Errorf("the bill: %v, want held", ev)
+	}
+	codes()
+	if ev := codes(); ev.GetType() != delivered || !ev.GetAttemptDetail().GetPossibleDuplicate() {
+		t.Errorf("the code: %v, want delivered, possibly twice", ev)
+	}
+	if mx.Stats().Mails != 1 {
+		t.Errorf("%d mails, want the code alone", mx.Stats().Mails)
+	}
+}
+
+func TestStopEndsWhatIsOnTheWire(t *testing.T) {
+	t.Parallel()
+	y := setup(t)
+	asked := make(chan struct{}, 1)
+	mx := y.host("mx.example.org", mxsim.HostConfig{Script: func(e mxsim.Event) mxsim.Reply {
+		if e.Stage != mxsim.Dot {
+			return mxsim.Reply{}
+		}
+		asked <- struct{}{}
+		return mxsim.Reply{Delay: 200 * time.Millisecond}
+	}})
+	y.dns.MX("example.org", "mx.example.org")
+	next := y.outcomes(lane.OTP)
+	e := y.send(lane.OTP, "ana@example.org")
+	<-asked
+	y.stop()
+	want(t, next(), e, delivered)
+	y.settled(lane.OTP, 1)
+	if err := mx.Wait(context.Background(), func(s mxsim.Stats) bool { return s.Open == 0 }); err != nil {
+		t.Error(err)
+	}
+}
