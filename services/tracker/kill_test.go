@@ -82,7 +82,7 @@ func TestKilledTrackerCountsOnce(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Head() = %v", err)
 		}
-		cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // ourselves
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{w.broker.Config().Addrs[0], ring, w.cfg.Store.URL}, ","))
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {

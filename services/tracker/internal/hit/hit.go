@@ -8,6 +8,7 @@
 package hit
 
 import (
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ type Verdict struct {
 func Classify(r Request, tooFast time.Duration) Verdict {
 	machine := func(reason string) Verdict { return Verdict{Machine, reason} }
 	agent := strings.ToLower(strings.TrimSpace(r.UserAgent))
-	if r.Method == "HEAD" {
+	if r.Method == http.MethodHead {
 		return machine(Head)
 	}
 	if p := strings.ToLower(r.Purpose); strings.Contains(p, "prefetch") || strings.Contains(p, "preview") || strings.Contains(p, "prerender") {
@@ -67,7 +68,7 @@ func Classify(r Request, tooFast time.Duration) Verdict {
 	if agent == "" {
 		return machine(NoAgent)
 	}
-	for _, k := range known {
+	for _, k := range &known {
 		if strings.Contains(agent, k.agent) {
 			return machine(k.reason)
 		}

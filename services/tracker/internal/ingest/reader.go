@@ -128,7 +128,8 @@ func (in *Ingester) open(r *reader, m kafka.Message) (item, error) {
 	if err == nil {
 		return it, nil
 	}
-	return it, in.bury(&it, err.Error())
+	err = in.bury(&it, err.Error())
+	return it, err
 }
 
 // bury turns an item into one for the dead topic.

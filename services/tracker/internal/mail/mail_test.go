@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -146,7 +147,7 @@ func TestOrder(t *testing.T) {
 	}
 	mail.Order(events)
 	for i, e := range events {
-		if e.ID != fmt.Sprint(i) {
+		if e.ID != strconv.Itoa(i) {
 			t.Errorf("Order put %s at %d", e.ID, i)
 		}
 	}

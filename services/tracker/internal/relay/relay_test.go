@@ -121,7 +121,8 @@ func TestParcels(t *testing.T) {
 		t.Fatalf("seal.Generate() = %v", err)
 	}
 	b := &box{counted: make(chan struct{}, 1), parcels: []store.Parcel{
-		parcel(1, "good"), {ID: 2, Entry: &ledger.Entry{ID: "e", Type: ledger.Paid, Tenant: "t", InvoiceID: "INV"}},
+		parcel(1, "good"),
+		{ID: 2, Entry: &ledger.Entry{ID: "e", Type: ledger.Paid, Tenant: "t", InvoiceID: "INV"}},
 		parcel(3, "large"), parcel(4, "lost"), parcel(5, "away"), parcel(6, "good"),
 	}}
 	p := &producer{}

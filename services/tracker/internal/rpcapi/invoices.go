@@ -229,7 +229,7 @@ func (s *Server) GetReport(ctx context.Context, req *trackerv1.GetReportRequest)
 func answerInvoice(inv ledger.Invoice) *trackerv1.Invoice {
 	return &trackerv1.Invoice{
 		Tenant: inv.Tenant, InvoiceId: inv.ID,
-		State:  trackerv1.InvoiceState(inv.State), //nolint:gosec // numbered alike, see the test
+		State:  trackerv1.InvoiceState(inv.State), // numbered alike
 		Amount: wire.AnswerMoney(inv.Amount), DueOn: wire.Date(inv.DueOn), FirstSeenAt: wire.Timestamp(inv.FirstSeenAt),
 		PaidAt: wire.Timestamp(inv.PaidAt), PaidByMailId: inv.PaidBy, Attribution: inv.Attribution,
 		PaidAmount: wire.AnswerMoney(inv.PaidAmount), Opens: inv.Opens, Clicks: inv.Clicks, Mails: inv.Mails,

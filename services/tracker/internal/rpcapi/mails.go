@@ -105,7 +105,7 @@ func answerMail(m mail.Mail) (*trackerv1.Mail, error) {
 	}
 	return &trackerv1.Mail{
 		MailId: m.ID, Tenant: m.Tenant, Lane: m.Lane,
-		State: mailv1.State(m.State), //nolint:gosec // numbered alike, see the test
+		State: mailv1.State(m.State), // numbered alike
 		Facts: facts, AcceptedAt: wire.Timestamp(m.AcceptedAt), SettledAt: wire.Timestamp(m.SettledAt),
 		Opens: m.Opens, Clicks: m.Clicks, MachineHits: m.MachineHits, TraceId: traceID(m.Traceparent),
 	}, nil

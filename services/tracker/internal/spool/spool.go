@@ -283,7 +283,7 @@ func (s *Spool) event(ctx context.Context, h Hit, m mail.Mail, kind eventsv1.Eve
 		Facts: facts, Traceparent: traceparent,
 		Detail: &eventsv1.Event_Hit{Hit: &eventsv1.Hit{
 			Link: h.Link, Url: h.URL, UserAgent: clip(r.UserAgent), Network: h.Network,
-			Class:  eventsv1.HitClass(verdict.Class), //nolint:gosec // numbered alike, see the test
+			Class:  eventsv1.HitClass(verdict.Class), // numbered alike
 			Reason: verdict.Reason,
 		}},
 	})

@@ -29,8 +29,10 @@ func BenchmarkIngest(b *testing.B) {
 				batch = append(batch, store.Record{Topic: "t", Partition: part, Offset: offsets[part], Event: &mail.Event{
 					ID: fmt.Sprintf("%s/1/0/%s", id, t), Type: t, MailID: id, Tenant: "acme", Lane: "bulk", Attempt: 1, At: at,
 					Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Body: body,
-					Facts: mail.Facts{Kind: mail.Generic, Template: "news", Version: "3", Campaign: "winter",
-						Recipient: id + "@example.test", Domain: "example.test", Body: body},
+					Facts: mail.Facts{
+						Kind: mail.Generic, Template: "news", Version: "3", Campaign: "winter",
+						Recipient: id + "@example.test", Domain: "example.test", Body: body,
+					},
 				}})
 				offsets[part]++
 				if len(batch) < cap(batch) {

@@ -21,7 +21,7 @@ type Report struct {
 	Fingerprint []byte       // of the request; tells a replay from another report
 	Window      time.Duration
 	// CancelAt is when the errand that cancels reminders is due, should one
-	// follow; the caller that made the report goes first. Zero makes none.
+	// follow; who made the report goes first. Zero makes none.
 	CancelAt time.Time
 }
 
@@ -96,7 +96,8 @@ func (s *Store) settle(ctx context.Context, tx *sql.Tx, r Report, out *Outcome, 
 	if err := s.bulk(ctx, tx, insertParcel, ``, [][]any{entryParcel(entry.ID)}, nil); err != nil {
 		return fmt.Errorf("posting the report: %w", err)
 	}
-	if r.CancelAt.IsZero() || !(entry.Type == ledger.Paid || entry.Type == ledger.Voided) || !out.Invoice.State.Settled() {
+	ends := (entry.Type == ledger.Paid || entry.Type == ledger.Voided) && out.Invoice.State.Settled()
+	if !ends || r.CancelAt.IsZero() {
 		return nil
 	}
 	errand := Errand{Kind: CancelReminders, Tenant: entry.Tenant, Subject: entry.InvoiceID, EntryID: entry.ID, Since: now}

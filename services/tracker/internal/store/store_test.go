@@ -20,15 +20,15 @@ func TestStore(t *testing.T) {
 	})
 }
 
-func open(t testing.TB, url string) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), url)
+func open(tb testing.TB, url string) *store.Store {
+	tb.Helper()
+	s, err := store.Open(tb.Context(), url)
 	if err != nil {
-		t.Fatalf("Open(%q) = %v, want no error", url, err)
+		tb.Fatalf("Open(%q) = %v, want no error", url, err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("Close() = %v, want no error", err)
+			tb.Errorf("Close() = %v, want no error", err)
 		}
 	})
 	return s

@@ -43,8 +43,8 @@ func (noMails) Mail(context.Context, string, string) (mail.Mail, error) {
 	return mail.Mail{}, store.ErrUnknown
 }
 
-func newDoor(t testing.TB, proxies ...string) (http.Handler, *token.Ring, *hits) {
-	t.Helper()
+func newDoor(tb testing.TB, proxies ...string) (http.Handler, *token.Ring, *hits) {
+	tb.Helper()
 	ring, h := token.Generate(), &hits{}
 	cfg := web.Config{Timeout: time.Second, Idle: time.Second}
 	for _, p := range proxies {
@@ -55,7 +55,7 @@ func newDoor(t testing.TB, proxies ...string) (http.Handler, *token.Ring, *hits)
 		Now: func() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) },
 	}, cfg)
 	if err != nil {
-		t.Fatalf("New() = %v", err)
+		tb.Fatalf("New() = %v", err)
 	}
 	return d.Handler(), ring, h
 }
@@ -203,7 +203,8 @@ func TestClientBehindProxies(t *testing.T) {
 		if c.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", c.forwarded)
 		}
-		if ask(h, r); len(seen.seen) != 1 || seen.seen[0].Network != c.want {
+		ask(h, r)
+		if len(seen.seen) != 1 || seen.seen[0].Network != c.want {
 			t.Errorf("%s: network = %+v, want %q", c.name, seen.seen, c.want)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // Billing makes the interface's event of a ledger entry.
 func Billing(e ledger.Entry) *eventsv1.BillingEvent {
 	return &eventsv1.BillingEvent{
-		EventId: e.ID, Type: eventsv1.BillingType(e.Type), //nolint:gosec // numbered alike, see the test
+		EventId: e.ID, Type: eventsv1.BillingType(e.Type), // numbered alike
 		Tenant: e.Tenant, InvoiceId: e.InvoiceID, OccurredAt: Timestamp(e.At),
 		Amount: AnswerMoney(e.Amount), MailId: e.MailID, PaymentReference: e.Reference,
 	}
@@ -34,7 +34,7 @@ func Date(day string) *mailv1.Date {
 	if err != nil {
 		return nil
 	}
-	return &mailv1.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())} //nolint:gosec // a calendar's
+	return &mailv1.Date{Year: int32(t.Year()), Month: int32(t.Month()), Day: int32(t.Day())}
 }
 
 // Timestamp makes the interface's time; the zero Time is absent.

@@ -60,7 +60,7 @@ func Decode(ev *eventsv1.Event) (*mail.Event, error) {
 
 // body is the event without its facts.
 func body(ev *eventsv1.Event) ([]byte, error) {
-	facts := ev.Facts
+	facts := ev.GetFacts()
 	ev.Facts = nil
 	defer func() { ev.Facts = facts }()
 	return encode(ev)

@@ -265,9 +265,9 @@ func eventsArePaged(t *testing.T, s *store.Store) {
 		{"campaign", store.EventFilter{Campaign: "winter"}, 6},
 		{"together", store.EventFilter{MailIDs: []string{id(1), id(4)}, Types: []mail.Type{mail.Accepted}, Campaign: "winter"}, 1},
 	} {
-		var at, rounds int64
+		var at int64
 		got := 0
-		for rounds = 0; rounds < 100; rounds++ {
+		for range 100 {
 			page, err := s.EventsAfter(t.Context(), tenant, c.filter, at, 4)
 			if err != nil {
 				t.Fatalf("%s: EventsAfter(%d) = %v, want no error", c.name, at, err)
