@@ -58,7 +58,7 @@ func (s *Store) Counts(ctx context.Context, tenant string, by GroupBy, from, to 
 	}
 	// The median is the middle row of each group's deliveries by time taken:
 	// neither database has to have a function for it.
-	query := `WITH picked AS (
+	query := `WITH picked AS MATERIALIZED (
 		SELECT ` + by.expression() + ` AS grp, m.state, m.opens, m.clicks,
 			CASE WHEN m.delivered_at > 0 THEN m.delivered_at - m.accepted_at END AS took,
 			(SELECT COUNT(*) FROM invoices i WHERE i.tenant = m.tenant AND i.paid_by = m.mail_id AND i.paid_by <> '') AS paid
@@ -66,11 +66,16 @@ func (s *Store) Counts(ctx context.Context, tenant string, by GroupBy, from, to 
 	), ranked AS (
 		SELECT grp, took, ROW_NUMBER() OVER (PARTITION BY grp ORDER BY took) AS n, COUNT(*) OVER (PARTITION BY grp) AS total
 		FROM picked WHERE took IS NOT NULL
-	), medians AS (SELECT grp, took FROM ranked WHERE n = (total + 1) / 2)
-	SELECT p.grp, COUNT(*), SUM(CASE WHEN p.state = ? THEN 1 ELSE 0 END), SUM(CASE WHEN p.state = ? THEN 1 ELSE 0 END),
-		SUM(CASE WHEN p.opens > 0 THEN 1 ELSE 0 END), SUM(CASE WHEN p.clicks > 0 THEN 1 ELSE 0 END),
-		CAST(SUM(p.paid) AS BIGINT), COALESCE(MAX(d.took), 0)
-	FROM picked p LEFT JOIN medians d ON d.grp = p.grp GROUP BY p.grp ORDER BY p.grp`
+	), medians AS MATERIALIZED (
+		SELECT grp, took FROM ranked WHERE n = (total + 1) / 2
+	), counts AS MATERIALIZED (
+		SELECT grp, COUNT(*) AS accepted, SUM(CASE WHEN state = ? THEN 1 ELSE 0 END) AS delivered,
+			SUM(CASE WHEN state = ? THEN 1 ELSE 0 END) AS bounced, SUM(CASE WHEN opens > 0 THEN 1 ELSE 0 END) AS opened,
+			SUM(CASE WHEN clicks > 0 THEN 1 ELSE 0 END) AS clicked, CAST(SUM(paid) AS BIGINT) AS paid
+		FROM picked GROUP BY grp
+	)
+	SELECT c.grp, c.accepted, c.delivered, c.bounced, c.opened, c.clicked, c.paid, COALESCE(d.took, 0)
+	FROM counts c LEFT JOIN medians d ON d.grp = c.grp ORDER BY c.grp`
 	args := []any{tenant, nanos(from), until, int64(mail.Delivered), int64(mail.Bounced)}
 	var out []Count
 	err := scan(ctx, s.db.R, s.db.Rebind(query), args, func(r *sql.Rows) error {
