@@ -27,7 +27,7 @@ func TestDelivery(t *testing.T) {
 		"each kind delivered":                     eachKind,
 		"primary MX down, backup takes it":        backupTakesIt,
 		"equal MX shared":                         equalShared,
-		"450 then success":                        greylisted,
+		"450 then success":                        busy,
 		"550 bounced":                             bounced,
 		"null MX":                                 nullMX,
 		"SERVFAIL deferred":                       servfail,
@@ -95,8 +95,10 @@ func backupTakesIt(t *testing.T, m *harness.Mesh) {
 }
 
 func equalShared(t *testing.T, m *harness.Mesh) {
-	one := m.Host(t, "mx1.equal.example", mxsim.HostConfig{})
-	two := m.Host(t, "mx2.equal.example", mxsim.HostConfig{})
+	// Both are slow enough that one connection cannot carry all.
+	slow := mxsim.HostConfig{Script: mxsim.Tarpit(20 * time.Millisecond)}
+	one := m.Host(t, "mx1.equal.example", slow)
+	two := m.Host(t, "mx2.equal.example", slow)
 	m.DNS.MXAt("equal.example", 10, "mx1.equal.example", "mx2.equal.example")
 	const mails = 60
 	ids := make([]string, mails)
@@ -111,14 +113,18 @@ func equalShared(t *testing.T, m *harness.Mesh) {
 	}
 }
 
-func greylisted(t *testing.T, m *harness.Mesh) {
-	mx := m.Host(t, "mx.grey.example", mxsim.HostConfig{Script: mxsim.Greylist(1)})
-	m.DNS.MX("grey.example", "mx.grey.example")
-	for _, receipt := range []*mailv1.Receipt{m.Bill(t, "a@grey.example", "INV-grey"), m.OTP(t, "b@grey.example")} {
-		m.Final(t, receipt.GetMailId(), eventsv1.EventType_EVENT_TYPE_DELIVERED)
-	}
+func busy(t *testing.T, m *harness.Mesh) {
+	mx := m.Host(t, "mx.busy.example", mxsim.HostConfig{
+		Script: mxsim.Times(2, mxsim.To("*@busy.example", mxsim.Reply{Code: 450, Text: "4.2.1 mailbox busy"})),
+	})
+	m.DNS.MX("busy.example", "mx.busy.example")
+	bill := m.Bill(t, "a@busy.example", "INV-busy")
+	m.Event(t, bill.GetMailId(), eventsv1.EventType_EVENT_TYPE_DEFERRED)
+	otp := m.OTP(t, "b@busy.example")
+	m.Event(t, otp.GetMailId(), eventsv1.EventType_EVENT_TYPE_DELIVERED)
+	m.Final(t, bill.GetMailId(), eventsv1.EventType_EVENT_TYPE_DELIVERED)
 	if got := mx.Stats(); got.Mails != 2 || got.Refused < 2 {
-		t.Errorf("the greylisting host took %d and refused %d, want 2 and at least 2", got.Mails, got.Refused)
+		t.Errorf("the busy host took %d and refused %d, want 2 and at least 2", got.Mails, got.Refused)
 	}
 }
 
@@ -226,7 +232,7 @@ func startTLS(t *testing.T, m *harness.Mesh) {
 
 func internationalised(t *testing.T, m *harness.Mesh) {
 	mx := m.Host(t, "mx.idn.example", mxsim.HostConfig{})
-	m.DNS.MX("xn--kisten-cva.example", "mx.idn.example")
+	m.DNS.MX("xn--ksten-kva.example", "mx.idn.example")
 	receipt := m.Bulk(t, "jošt@küsten.example")
 	m.Final(t, receipt.GetMailId(), eventsv1.EventType_EVENT_TYPE_DELIVERED)
 	if got := mx.Messages()[0]; !strings.Contains(strings.Join(got.Params, " "), "SMTPUTF8") {

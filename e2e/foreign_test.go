@@ -26,7 +26,11 @@ func TestPostfixSink(t *testing.T) {
 	}
 	m := harness.Start(t, harness.Options{})
 	addr := m.Address()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "kurir-smtp-sink-") // t.TempDir lets nobody else in
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	args := []string{"-d", filepath.Join(dir, "mail."), addr, "100"}
 	if os.Geteuid() == 0 { // it drops its privileges
 		if err := os.Chmod(dir, 0o777); err != nil {

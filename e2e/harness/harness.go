@@ -104,15 +104,20 @@ func (m *Mesh) dial(t *testing.T, service string, tel *telemetry.Telemetry) *grp
 	return conn
 }
 
-// freePort returns a port that was free on loopback a moment ago.
+// freePort returns a port that is free on loopback. It lies below the ports
+// that the system hands to clients, so that no connection takes it meanwhile.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(22_000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port was found")
+	return 0
 }
 
 // FreeAddress returns a loopback address that was free a moment ago.

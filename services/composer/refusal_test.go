@@ -106,8 +106,8 @@ func refusals() []refusal {
 		{"content and template", g(func(r *mailv1.SendRequest) { r.Options = &mailv1.Options{Template: "notice"} }), fault.Invalid, invalid, "content"},
 		{"empty content", g(func(r *mailv1.SendRequest) { r.Content.Html = "" }), fault.Invalid, invalid, "content.text"},
 		{"NUL in content", g(func(r *mailv1.SendRequest) { r.Content.Text = "a\x00" }), fault.Invalid, invalid, "content.text"},
-		{"too large", g(func(r *mailv1.SendRequest) { r.Content.Text = strings.Repeat("x", 1<<20) }), fault.Invalid, large, ""},
-		{"too large when encoded", g(func(r *mailv1.SendRequest) { r.Content.Html, r.Content.Text = "", strings.Repeat("é", 1<<19-8) }), fault.Invalid, large, ""},
+		{"too large", g(func(r *mailv1.SendRequest) { r.Content.Text = strings.Repeat("x", 1<<20) }), fault.Invalid, large, "content"},
+		{"too large when encoded", g(func(r *mailv1.SendRequest) { r.Content.Html, r.Content.Text = "", strings.Repeat("é", 1<<19-8) }), fault.Invalid, large, "content"},
 	}
 }
 

@@ -46,14 +46,14 @@ type Mesh struct {
 
 // New opens the data directory and the broker and makes the four services,
 // which Run starts. opts are added to every service's telemetry.
-func New(ctx context.Context, cfg Config, opts ...telemetry.Option) (m *Mesh, err error) {
+func New(ctx context.Context, cfg Config, opts ...telemetry.Option) (_ *Mesh, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	m = &Mesh{cfg: cfg, options: opts}
+	m := &Mesh{cfg: cfg, options: opts}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close(context.WithoutCancel(ctx)))

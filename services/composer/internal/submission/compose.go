@@ -41,7 +41,7 @@ func (c *Composer) compose(d *draft, id string) (*Submission, error) {
 		return nil, unwritable(err)
 	}
 	if len(raw) > c.cfg.MaxBytes {
-		return nil, tooLarge(c.cfg.MaxBytes)
+		return nil, tooLarge(about.source(), c.cfg.MaxBytes)
 	}
 	expires := d.expires
 	if about.expires != 0 {

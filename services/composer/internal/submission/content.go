@@ -31,6 +31,18 @@ type content struct {
 	dueOn           civil.Date
 }
 
+// source is the field of the request that most of the mail comes from.
+func (c *content) source() string {
+	switch {
+	case c.template == nil:
+		return "content"
+	case c.invoiceID != "":
+		return "bill"
+	default:
+		return "variables"
+	}
+}
+
 // choose finds the template, of the given input, and its locale.
 func choose(t *tenant, o *Options, builtin string, in template.Input) (*content, error) {
 	name := o.Template
@@ -279,7 +291,7 @@ func (g *Generic) own(c *Composer, t *tenant, o *Options) (*content, error) {
 		return nil, err
 	}
 	if len(own.Text)+len(own.HTML) > c.cfg.MaxBytes {
-		return nil, tooLarge(c.cfg.MaxBytes)
+		return nil, tooLarge("content", c.cfg.MaxBytes)
 	}
 	locale := o.Locale
 	if locale == "" {
@@ -317,7 +329,7 @@ func noNUL(field, s string) error {
 	return nil
 }
 
-// tooLarge is a mail over the limit.
-func tooLarge(limit int) error {
-	return fault.Newf(fault.Invalid, faultv1.Reason_REASON_MAIL_TOO_LARGE, "the mail is larger than %d bytes", limit)
+// tooLarge is a mail over the limit; field is what can be shortened.
+func tooLarge(field string, limit int) error {
+	return fault.Invalidf(faultv1.Reason_REASON_MAIL_TOO_LARGE, field, "makes a mail of more than %d bytes; shorten it, or raise max_mail_bytes", limit)
 }
