@@ -59,6 +59,9 @@ type Ingest struct {
 	Group string `yaml:"group"`
 	// Batch is the most records stored in one transaction.
 	Batch int `yaml:"batch"`
+	// Pace is the least time from one transaction to the next; larger ones
+	// are fewer and cheaper, and a quiet tracker does not wait for it.
+	Pace time.Duration `yaml:"pace"`
 	// Lease is how long a replica keeps a partition without renewing.
 	Lease time.Duration `yaml:"lease"`
 	// MaxWait is how long a fetch waits for records; it delays no record,
@@ -95,7 +98,7 @@ func Default() Config {
 		HTTP:        HTTP{Listen: "127.0.0.1:7442", Timeout: 10 * time.Second, Idle: time.Minute},
 		Store:       Store{URL: "sqlite:kurir-tracker.db"},
 		Lanes:       lane.Default().Names(),
-		Ingest:      Ingest{Group: "kurir-tracker", Batch: 1000, Lease: 10 * time.Second, MaxWait: time.Second},
+		Ingest:      Ingest{Group: "kurir-tracker", Batch: 1000, Pace: 20 * time.Millisecond, Lease: 10 * time.Second, MaxWait: time.Second},
 		Hits:        Hits{Queue: 10_000, Spool: 1_000_000, TooFast: time.Second},
 		Watch:       Watch{Poll: time.Second, Max: 1000},
 		Attribution: 30 * 24 * time.Hour,
@@ -123,6 +126,7 @@ func (c Config) Validate() error {
 		faults = append(faults, errors.New("ingest.group: must be given"))
 	}
 	positive("ingest.batch", c.Ingest.Batch > 0)
+	positive("ingest.pace", c.Ingest.Pace > 0)
 	positive("ingest.lease", c.Ingest.Lease > 0)
 	positive("ingest.max_wait", c.Ingest.MaxWait > 0)
 	positive("hits.queue", c.Hits.Queue > 0)

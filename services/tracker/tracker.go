@@ -135,7 +135,7 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 			}
 		},
 	}, ingest.Config{
-		Lanes: cfg.Lanes, Group: cfg.Ingest.Group, Batch: cfg.Ingest.Batch, Lease: cfg.Ingest.Lease, MaxWait: cfg.Ingest.MaxWait,
+		Lanes: cfg.Lanes, Group: cfg.Ingest.Group, Batch: cfg.Ingest.Batch, Pace: cfg.Ingest.Pace, Lease: cfg.Ingest.Lease, MaxWait: cfg.Ingest.MaxWait,
 	})
 	door, err := web.New(web.Deps{Log: deps.Telemetry.Log, Tokens: deps.Tokens, Hits: hits, Mails: db, Now: deps.Now},
 		web.Config{TrustedProxies: cfg.HTTP.TrustedProxies, Timeout: cfg.HTTP.Timeout, Idle: cfg.HTTP.Idle})

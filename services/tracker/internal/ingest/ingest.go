@@ -7,7 +7,7 @@
 //     counts events twice, or not at all.
 //  2. Readers open and decode records, on all cores, and line up for the writer.
 //  3. The writer stores whatever waits in one transaction with its offsets, and
-//     then the next. Another replica that reads the same partition, or a reader
+//     a pace later the next. Another replica that reads the same partition, or a reader
 //     started again, is told apart by the offsets there.
 //  4. What was stored is also committed to Kafka under a group name, for the
 //     broker to trim by and for operators to see; nobody starts from it.
@@ -42,6 +42,7 @@ type Config struct {
 	Lanes   []string      // whose outcomes are read, beside the events topic
 	Group   string        // the name offsets are shown under at the broker
 	Batch   int           // the most records of one transaction
+	Pace    time.Duration // the least time from one transaction to the next
 	Lease   time.Duration // of a partition
 	MaxWait time.Duration // of a fetch
 }

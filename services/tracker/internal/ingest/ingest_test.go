@@ -64,7 +64,7 @@ func (b *bench) run(s ingest.Store) (stop func()) {
 			default:
 			}
 		},
-	}, ingest.Config{Lanes: []string{"bulk"}, Group: "test", Batch: 64, Lease: 600 * time.Millisecond, MaxWait: 100 * time.Millisecond})
+	}, ingest.Config{Lanes: []string{"bulk"}, Group: "test", Batch: 64, Pace: time.Millisecond, Lease: 600 * time.Millisecond, MaxWait: 100 * time.Millisecond})
 	if ok, _ := ready.OK(); ok {
 		b.t.Error("ready before the start")
 	}

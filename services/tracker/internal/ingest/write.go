@@ -15,12 +15,15 @@ import (
 	"kurir.dev/services/tracker/internal/store"
 )
 
-// write stores what the readers bring until ctx ends. A batch is what waits
-// when the last one is done: small and at once when there is little, large when
-// there is much.
+// write stores what the readers bring until ctx ends. What comes after a quiet
+// while is stored at once; under load a transaction takes what has gathered
+// since the last began, a pace ago at least, for many small ones would take the
+// machine from those who deliver.
 func (in *Ingester) write(ctx context.Context) {
 	batch := make([]item, 0, in.cfg.Batch)
-	for {
+	pace := time.NewTimer(0)
+	defer pace.Stop()
+	for due := false; ; due = false {
 		batch = batch[:0]
 		select {
 		case it := <-in.lined:
@@ -28,17 +31,32 @@ func (in *Ingester) write(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-	gather:
-		for len(batch) < in.cfg.Batch {
+		for !due && len(batch) < in.cfg.Batch {
 			select {
 			case it := <-in.lined:
 				batch = append(batch, it)
-			default:
-				break gather
+			case <-pace.C:
+				due = true
+			case <-ctx.Done():
+				return
 			}
 		}
-		in.commit(ctx, batch)
+		pace.Reset(in.cfg.Pace)
+		in.commit(ctx, in.gather(batch))
 	}
+}
+
+// gather adds what waits to batch.
+func (in *Ingester) gather(batch []item) []item {
+	for len(batch) < in.cfg.Batch {
+		select {
+		case it := <-in.lined:
+			batch = append(batch, it)
+		default:
+			return batch
+		}
+	}
+	return batch
 }
 
 // commit stores a batch, however long it takes, or until ctx ends.
