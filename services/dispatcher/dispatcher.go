@@ -169,10 +169,13 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 }
 
 func (s *Service) engine(cfg Config, lanes lane.Set) deliver.Config {
-	c := deliver.Config{Lanes: lanes, Workers: map[string]int{}, Lookups: map[string]int{}, SMTP: cfg.SMTP, Sites: cfg.Sites}
+	c := deliver.Config{
+		Lanes: lanes, SMTP: cfg.SMTP, Sites: cfg.Sites,
+		Workers: map[string]int{}, Lookups: map[string]int{}, Outstanding: map[string]int{},
+	}
 	for _, l := range lanes {
 		b := cfg.budget(l.Name)
-		c.Workers[l.Name], c.Lookups[l.Name] = b.Workers, b.Lookups
+		c.Workers[l.Name], c.Lookups[l.Name], c.Outstanding[l.Name] = b.Workers, b.Lookups, b.Outstanding
 	}
 	if s.inbox != nil {
 		c.Sandbox = s.inbox.Addr().String()

@@ -42,8 +42,9 @@ import (
 type Config struct {
 	// Lanes served, by rank.
 	Lanes lane.Set
-	// Workers and Lookups bound each lane's deliveries and lookups under way.
-	Workers, Lookups map[string]int
+	// Workers and Lookups bound each lane's deliveries and lookups under way,
+	// Outstanding the mails it holds.
+	Workers, Lookups, Outstanding map[string]int
 	// SMTP is how sessions are held, Sites what sites may have.
 	SMTP session.Config
 	// Sites is what sites may have.
@@ -148,8 +149,10 @@ func (e *Engine) Part() app.Part {
 func (e *Engine) sweep() {
 	now := e.Now()
 	var gone, due []*job
+	queued := map[string]int{}
 	e.mu.Lock()
 	for j, ticket := range e.parked {
+		queued[j.lane.Name]++
 		if (j.leaving() || !now.Before(j.mail.ExpiresAt)) && ticket.Withdraw() {
 			delete(e.parked, j)
 			gone = append(gone, j)
@@ -177,22 +180,37 @@ func (e *Engine) sweep() {
 	for _, j := range due {
 		e.lookups.Go(func() { e.route(j) })
 	}
+	for _, l := range e.cfg.Lanes {
+		// A window three quarters full of mail that waits is about to hide
+		// what comes behind it.
+		if !l.Inline && queued[l.Name] >= e.cfg.Outstanding[l.Name]*3/4 {
+			r := e.sites.Relieve(l.Name)
+			for _, j := range r.Jobs {
+				e.unpark(j)
+				e.crowded(j, r.Wait, "the site's queue is full")
+			}
+		}
+	}
 }
 
-// enqueue lets the job wait at its site; false when the site would not have
-// it, and the job has been dealt with.
+// enqueue lets the job wait at its site, or deals with it when the site would
+// not have it.
 func (e *Engine) enqueue(j *job) {
 	e.mu.Lock()
 	ticket, refused := e.sites.Push(site.Job[*job]{
 		Site: j.site, Limit: j.rule.Connections, Lane: j.lane.Name, Tenant: j.mail.Tenant, Bytes: len(j.mail.Message),
-		Bounded: !j.lane.Inline, Value: j,
+		Value: j,
 	})
 	if ticket != nil {
 		e.parked[j] = ticket
 	}
 	e.mu.Unlock()
-	if ticket == nil {
-		e.crowded(j, refused)
+	switch {
+	case ticket != nil:
+	case refused.Suspended:
+		e.crowded(j, refused.Wait, "the site is suspended")
+	default:
+		e.abandon(j)
 	}
 }
 
@@ -208,7 +226,7 @@ func (e *Engine) Suspend(name string, until time.Time) bool {
 	jobs, ok := e.sites.Suspend(name, until)
 	for _, j := range jobs {
 		e.unpark(j)
-		e.crowded(j, site.Admission{Wait: until.Sub(e.Now()), Suspended: true})
+		e.crowded(j, until.Sub(e.Now()), "the site is suspended")
 	}
 	return ok
 }

@@ -179,19 +179,11 @@ func (e *Engine) hold(j *job, o journal.Outcome) {
 	e.settle(j, o)
 }
 
-// crowded deals with a mail its site would not have.
-func (e *Engine) crowded(j *job, refused site.Admission) {
-	if refused.Closed {
-		e.abandon(j)
-		return
-	}
-	text := "the site's queue is full"
-	if refused.Suspended {
-		text = "the site is suspended"
-	}
-	o := journal.Outcome{At: e.Now(), Site: j.site, Stage: outcome.StageQueue, Reply: outcome.Reply{Text: text}}
+// crowded sends a mail away that its site would not have for a while.
+func (e *Engine) crowded(j *job, wait time.Duration, why string) {
+	o := journal.Outcome{At: e.Now(), Site: j.site, Stage: outcome.StageQueue, Reply: outcome.Reply{Text: why}}
 	o.Verdict = outcome.Classify(outcome.Failure{Stage: outcome.StageQueue, Cause: outcome.Crowded})
-	o.Verdict.RetryAfter = refused.Wait
+	o.Verdict.RetryAfter = wait
 	e.later(j, o)
 }
 

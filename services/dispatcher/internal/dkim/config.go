@@ -12,7 +12,8 @@ type Config struct {
 	// Generate makes keys that are missing, and a .txt beside each with the
 	// DNS record to publish.
 	Generate bool `yaml:"generate"`
-	// Workers bounds the signatures made at once; 0 takes the number of CPUs.
+	// Workers bounds the signatures made at once, one of them for urgent mail
+	// alone; 0 takes one more than there are CPUs.
 	Workers int `yaml:"workers"`
 	// Domains are the signing domains; mail of others is not signed.
 	Domains []Domain `yaml:"domains"`

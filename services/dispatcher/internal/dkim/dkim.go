@@ -34,7 +34,7 @@ type identity struct {
 func New(cfg Config) (*Signer, error) {
 	workers := cfg.Workers
 	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
+		workers = runtime.GOMAXPROCS(0) + 1 // one of them is for urgent mail
 	}
 	s := &Signer{domains: map[string][]identity{}, gate: gate.New(workers)}
 	var faults []error

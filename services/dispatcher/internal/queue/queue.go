@@ -188,6 +188,9 @@ func (q *Queue[T]) Lanes(f func(name string, waiting int)) {
 	}
 }
 
+// Take takes the next item of a lane that has one.
+func (q *Queue[T]) Take(name string) T { return q.next(q.byName[name]) }
+
 // Drain takes out every item of a lane.
 func (q *Queue[T]) Drain(name string) []T {
 	l, ok := q.byName[name]

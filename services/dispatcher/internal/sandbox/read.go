@@ -125,12 +125,12 @@ func decode(header string) string {
 	return strings.ToValidUTF8(s, "\ufffd")
 }
 
-// subject reads the Subject without taking the message apart.
-func subject(raw []byte) string {
+// header reads a field without taking the message apart.
+func header(raw []byte, name string) string {
 	head, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
-	message, err := mail.ReadMessage(bytes.NewReader(append(bytes.Clone(head), "\r\n\r\n"...)))
+	message, err := mail.ReadMessage(io.MultiReader(bytes.NewReader(head), strings.NewReader("\r\n\r\n")))
 	if err != nil {
 		return ""
 	}
-	return decode(message.Header.Get("Subject"))
+	return decode(message.Header.Get(name))
 }

@@ -23,16 +23,18 @@ type store struct {
 
 // entry is one mail kept.
 type entry struct {
-	ID                int64
-	At                time.Time
-	From, To, Subject string
-	Size              int
-	Raw               []byte // only where one is read
+	ID       int64
+	At       time.Time
+	From, To string // of the envelope
+	Author   string // the From header
+	Subject  string
+	Size     int
+	Raw      []byte // only where one is read
 }
 
 const schema = `CREATE TABLE IF NOT EXISTS mail (
 	id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL,
-	subject TEXT NOT NULL, size INTEGER NOT NULL, raw BLOB NOT NULL)`
+	author TEXT NOT NULL, subject TEXT NOT NULL, size INTEGER NOT NULL, raw BLOB NOT NULL)`
 
 // openStore opens the file, or a store in memory for "". Nothing here is worth
 // an fsync: it is a sandbox.
@@ -63,7 +65,7 @@ func (s *store) close() error { return s.sql.Close() }
 func (s *store) add(from, to string, raw []byte, at time.Time) error {
 	ctx, cancel := context.WithTimeout(s.ctx(), 30*time.Second)
 	defer cancel()
-	_, err := s.group.Do(ctx, entry{At: at, From: from, To: to, Subject: subject(raw), Size: len(raw), Raw: raw})
+	_, err := s.group.Do(ctx, entry{At: at, From: from, To: to, Author: header(raw, "From"), Subject: header(raw, "Subject"), Size: len(raw), Raw: raw})
 	return err
 }
 
@@ -73,14 +75,14 @@ func (s *store) commit(ctx context.Context, batch []entry) ([]int64, error) {
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO mail (at, sender, recipient, subject, size, raw) VALUES (?, ?, ?, ?, ?, ?)`)
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO mail (at, sender, recipient, author, subject, size, raw) VALUES (?, ?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = insert.Close() }()
 	ids := make([]int64, len(batch))
 	for i, e := range batch {
-		result, err := insert.ExecContext(ctx, e.At.UnixMilli(), e.From, e.To, e.Subject, e.Size, e.Raw)
+		result, err := insert.ExecContext(ctx, e.At.UnixMilli(), e.From, e.To, e.Author, e.Subject, e.Size, e.Raw)
 		if err != nil {
 			return nil, err
 		}
@@ -98,8 +100,8 @@ func (s *store) commit(ctx context.Context, batch []entry) ([]int64, error) {
 // holds the words.
 func (s *store) list(ctx context.Context, words string, limit int) ([]entry, error) {
 	like := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(words) + "%"
-	rows, err := s.sql.QueryContext(ctx, `SELECT id, at, sender, recipient, subject, size FROM mail
-		WHERE recipient LIKE ?1 ESCAPE '\' OR subject LIKE ?1 ESCAPE '\' OR sender LIKE ?1 ESCAPE '\' ORDER BY id DESC LIMIT ?2`, like, limit)
+	rows, err := s.sql.QueryContext(ctx, `SELECT id, at, sender, recipient, author, subject, size FROM mail
+		WHERE recipient LIKE ?1 ESCAPE '\' OR subject LIKE ?1 ESCAPE '\' OR author LIKE ?1 ESCAPE '\' OR sender LIKE ?1 ESCAPE '\' ORDER BY id DESC LIMIT ?2`, like, limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing mail: %w", err)
 	}
@@ -108,7 +110,7 @@ func (s *store) list(ctx context.Context, words string, limit int) ([]entry, err
 	for rows.Next() {
 		var e entry
 		var at int64
-		if err := rows.Scan(&e.ID, &at, &e.From, &e.To, &e.Subject, &e.Size); err != nil {
+		if err := rows.Scan(&e.ID, &at, &e.From, &e.To, &e.Author, &e.Subject, &e.Size); err != nil {
 			return nil, fmt.Errorf("listing mail: %w", err)
 		}
 		e.At = time.UnixMilli(at)

@@ -15,17 +15,19 @@ type Config struct {
 	Initial int `yaml:"initial"`
 	// Reserved of Connections are for the highest lane alone.
 	Reserved int `yaml:"reserved"`
-	// Queue is how many mails of one lane may wait here for one site; more
-	// are sent to the waiting room until their estimated turn. Lanes that
-	// retry inline are not bounded by it.
+	// Queue is how many mails of one lane a slow site keeps here when the
+	// lane's window is filling up; the others are sent to the waiting room
+	// until their estimated turn, so that they hide no mail for faster sites.
 	Queue int `yaml:"queue"`
+	// Patience is from how long an estimated turn a site is slow.
+	Patience time.Duration `yaml:"patience"`
 	// Forget is how long a site without mail and sessions is remembered.
 	Forget time.Duration `yaml:"forget"`
 }
 
 // Default is fit for a provider that is not known better.
 func Default() Config {
-	return Config{Connections: 20, Initial: 5, Reserved: 4, Queue: 1000, Forget: 10 * time.Minute}
+	return Config{Connections: 20, Initial: 5, Reserved: 4, Queue: 200, Patience: 30 * time.Second, Forget: 10 * time.Minute}
 }
 
 // Validate reports every fault, joined.
@@ -40,6 +42,7 @@ func (c Config) Validate() error {
 	check(c.Initial >= 1 && c.Initial <= c.Connections, "sites.initial %d is not within 1 and connections", c.Initial)
 	check(c.Reserved >= 0 && c.Reserved < c.Connections, "sites.reserved %d is not below connections", c.Reserved)
 	check(c.Queue >= 1, "sites.queue %d is below 1", c.Queue)
+	check(c.Patience > 0, "sites.patience %s is not above 0", c.Patience)
 	check(c.Forget > 0, "sites.forget %s is not above 0", c.Forget)
 	return errors.Join(faults...)
 }

@@ -3,6 +3,7 @@ package site_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -43,7 +44,7 @@ func open(t *testing.T, cfg site.Config, workers map[string]int) *yard {
 
 func (y *yard) push(t *testing.T, at, lane, job string) *site.Ticket[string] {
 	t.Helper()
-	ticket, a := y.Push(site.Job[string]{Site: at, Lane: lane, Tenant: "t", Bytes: 1, Bounded: lane != "otp", Value: job})
+	ticket, a := y.Push(site.Job[string]{Site: at, Lane: lane, Tenant: "t", Bytes: 1, Value: job})
 	if ticket == nil {
 		t.Fatalf("Push(%s) = %+v, want queued", job, a)
 	}
@@ -175,20 +176,61 @@ func TestIdleWorkersLeave(t *testing.T) {
 	})
 }
 
-func TestFullQueueAndSuspension(t *testing.T) {
+func TestSlowSitesAreRelieved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config(1, 1, 0)
 		cfg.Queue = 2
 		y := open(t, cfg, map[string]int{"otp": 1, "bulk": 1})
 		defer y.close(t)
+		for _, job := range []string{"b1", "b2", "b3", "b4", "b5"} {
+			y.push(t, "x", "bulk", job)
+		}
+		if r := y.Relieve("bulk"); len(r.Jobs) != 0 {
+			t.Errorf("Relieve at once = %v, want none: nobody knows its speed", r.Jobs)
+		}
+		<-time.After(3 * time.Second)
+		r := y.Relieve("bulk")
+		if !slices.Equal(r.Jobs, []string{"b2", "b3"}) || r.Wait < 30*time.Second || r.Wait > 30*time.Minute {
+			t.Errorf("Relieve = %+v, want the two that waited longest, and their turn", r)
+		}
+		if r := y.Relieve("bulk"); len(r.Jobs) != 0 {
+			t.Errorf("Relieve again = %v, want none", r.Jobs)
+		}
+	})
+}
+
+func TestFastSitesAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(1, 1, 0)
+		cfg.Queue = 2
+		y := open(t, cfg, map[string]int{"otp": 1, "bulk": 1})
+		defer y.close(t)
+		y.push(t, "x", "bulk", "b0")
+		for i := range 30 {
+			y.push(t, "x", "bulk", "b"+strconv.Itoa(i+1))
+			y.now()
+			y.end("b"+strconv.Itoa(i), site.Verdict{Delivered: true})
+			<-time.After(100 * time.Millisecond)
+		}
+		for i := range 5 {
+			y.push(t, "x", "bulk", "c"+strconv.Itoa(i))
+		}
+		if r := y.Relieve("bulk"); len(r.Jobs) != 0 {
+			t.Errorf("Relieve = %v of a site that sends ten a second", r.Jobs)
+		}
+	})
+}
+
+func TestSuspension(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(1, 1, 0), map[string]int{"otp": 1, "bulk": 1})
+		defer y.close(t)
 		y.push(t, "x", "bulk", "b1")
 		y.push(t, "x", "bulk", "b2")
 		ticket := y.push(t, "x", "bulk", "b3")
-		job := site.Job[string]{Site: "x", Lane: "bulk", Tenant: "t", Bounded: true, Value: "b4"}
-		if _, a := y.Push(job); a.Wait < 30*time.Second || a.Suspended {
-			t.Errorf("Push to a full queue = %+v, want its estimated turn", a)
-		}
 		if !ticket.Withdraw() || ticket.Withdraw() {
 			t.Error("a waiting job can be withdrawn once")
 		}
@@ -196,6 +238,7 @@ func TestFullQueueAndSuspension(t *testing.T) {
 		if !ok || !slices.Equal(jobs, []string{"b2"}) {
 			t.Errorf("Suspend = %v, %v, want b2 back", jobs, ok)
 		}
+		job := site.Job[string]{Site: "x", Lane: "bulk", Tenant: "t", Value: "b4"}
 		if _, a := y.Push(job); !a.Suspended || a.Wait != time.Minute {
 			t.Errorf("Push to a suspended site = %+v", a)
 		}
@@ -216,7 +259,7 @@ func TestDrainGivesBack(t *testing.T) {
 		if jobs := y.Drain(); !slices.Equal(jobs, []string{"b2"}) {
 			t.Errorf("Drain = %v, want b2", jobs)
 		}
-		if _, a := y.Push(site.Job[string]{Site: "x", Lane: "otp"}); !a.Closed {
+		if _, a := y.Push(site.Job[string]{Site: "x", Lane: "otp"}); a != (site.Refusal{}) {
 			t.Errorf("Push after Drain = %+v, want closed", a)
 		}
 		y.end("b1", site.Verdict{})

@@ -59,21 +59,17 @@ type Job[T any] struct {
 	Lane, Tenant string
 	// Bytes of the mail.
 	Bytes int
-	// Bounded says that the site's queue may be full for it.
-	Bounded bool
 	// Value is what a worker gets.
 	Value T
 }
 
-// Admission is what became of a push.
-type Admission struct {
-	// Wait is how long the mail should stay away; 0 when it was queued.
+// Refusal is why a job was not queued.
+type Refusal struct {
+	// Wait is how long the mail should stay away.
 	Wait time.Duration
-	// Suspended says that an operator suspended the site; otherwise Wait is
-	// the estimated turn behind a full queue.
+	// Suspended says that an operator suspended the site, for Wait; otherwise
+	// the sites are closing.
 	Suspended bool
-	// Closed says that the sites are closing: nothing was queued.
-	Closed bool
 }
 
 // Ticket is a job's place in a queue.
@@ -84,23 +80,50 @@ type Ticket[T any] struct {
 }
 
 // Push queues a job, or says why not.
-func (s *Sites[T]) Push(j Job[T]) (*Ticket[T], Admission) {
+func (s *Sites[T]) Push(j Job[T]) (*Ticket[T], Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, Admission{Closed: true}
+		return nil, Refusal{}
 	}
 	at := s.get(j.Site, j.Limit)
 	if wait := at.suspended.Sub(s.now()); wait > 0 {
-		return nil, Admission{Wait: wait, Suspended: true}
-	}
-	if j.Bounded && at.queue.LaneLen(j.Lane) >= s.cfg.Queue {
-		return nil, Admission{Wait: at.turn(s.now())}
+		return nil, Refusal{Wait: wait, Suspended: true}
 	}
 	item := at.queue.Push(j.Lane, j.Tenant, j.Bytes, j.Value)
 	at.used = s.now()
 	s.dispatch(at)
-	return &Ticket[T]{s, at, item}, Admission{}
+	return &Ticket[T]{s, at, item}, Refusal{}
+}
+
+// Relieved is jobs taken out of a slow site's queue.
+type Relieved[T any] struct {
+	Jobs []T
+	// Wait is until their estimated turn.
+	Wait time.Duration
+}
+
+// Relieve takes the longest-waiting mail of a lane out of the site that holds
+// most of it, if that site is slow; none otherwise.
+func (s *Sites[T]) Relieve(lane string) Relieved[T] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var crowded *site[T]
+	most := s.cfg.Queue
+	for _, at := range s.sites {
+		if n := at.queue.LaneLen(lane); n > most {
+			crowded, most = at, n
+		}
+	}
+	now := s.now()
+	if crowded == nil || now.Sub(crowded.since) < settling || crowded.turn(now) < s.cfg.Patience {
+		return Relieved[T]{}
+	}
+	r := Relieved[T]{Wait: min(crowded.turn(now), maxTurn)}
+	for range most - s.cfg.Queue {
+		r.Jobs = append(r.Jobs, crowded.queue.Take(lane))
+	}
+	return r
 }
 
 // Withdraw takes the job out of its queue; false when a worker has it.
@@ -120,7 +143,7 @@ func (s *Sites[T]) get(name string, limit int) *site[T] {
 	if limit <= 0 {
 		limit = s.cfg.Connections
 	}
-	at := &site[T]{name: name, queue: queue.New[T](s.lanes), limit: limit, window: min(s.cfg.Initial, limit), used: s.now(), waits: map[string]bool{}}
+	at := &site[T]{name: name, queue: queue.New[T](s.lanes), limit: limit, window: min(s.cfg.Initial, limit), used: s.now(), since: s.now(), waits: map[string]bool{}}
 	s.sites[name] = at
 	return at
 }

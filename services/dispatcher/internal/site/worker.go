@@ -20,7 +20,8 @@ type site[T any] struct {
 	busy, low int // deliveries under way; of those, of lower lanes
 	crew      []*Worker[T]
 	idle      []*Worker[T]
-	used      time.Time
+	since     time.Time // it is known
+	used      time.Time // last
 	suspended time.Time
 	tally     Tally
 	lastError string
@@ -44,29 +45,33 @@ type Tally struct{ Delivered, Deferred, Bounced int64 }
 
 // rate is an exponentially fading count of completions.
 type rate struct {
-	perSecond float64
-	last      time.Time
+	fading float64
+	last   time.Time
 }
 
-const rateMemory = 30 // seconds
+const (
+	rateMemory = 30 * time.Second
+	settling   = 2 * time.Second // before a site's speed can be told
+	maxTurn    = 30 * time.Minute
+)
 
 func (r *rate) count(now time.Time) {
-	if r.last.IsZero() {
-		r.last = now
-	}
-	r.perSecond = r.at(now) + 1.0/rateMemory
+	r.fading = r.fading*math.Exp(-now.Sub(r.last).Seconds()/rateMemory.Seconds()) + 1
 	r.last = now
 }
 
-func (r *rate) at(now time.Time) float64 {
-	return r.perSecond * math.Exp(-now.Sub(r.last).Seconds()/rateMemory)
+// perSecond is the speed, of a site that has been there for so long.
+func (r *rate) perSecond(now time.Time, age time.Duration) float64 {
+	fading := r.fading * math.Exp(-now.Sub(r.last).Seconds()/rateMemory.Seconds())
+	seen := 1 - math.Exp(-age.Seconds()/rateMemory.Seconds())
+	return fading / (rateMemory.Seconds() * max(seen, 1e-3))
 }
 
 // turn estimates when a mail that came now would be sent: the queue's length
 // over its speed.
 func (s *site[T]) turn(now time.Time) time.Duration {
-	seconds := float64(s.queue.Len()) / max(s.rate.at(now), 0.1)
-	return min(max(time.Duration(seconds*float64(time.Second)), 30*time.Second), 30*time.Minute)
+	seconds := float64(s.queue.Len()) / max(s.rate.perSecond(now, now.Sub(s.since)), 0.01)
+	return time.Duration(min(seconds, 86400) * float64(time.Second))
 }
 
 // Worker carries a site's mail over one connection at a time.
