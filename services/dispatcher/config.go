@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/services/dispatcher/internal/dkim"
@@ -121,7 +122,7 @@ func Default() Config {
 // Validate reports every fault at once.
 func (c Config) Validate() error {
 	faults := []error{
-		c.GRPC.Validate(), c.LaneTable.Validate(), c.DNS.Validate(), c.Sites.Validate(),
+		conf.Under("grpc", c.GRPC.Validate()), c.LaneTable.Validate(), c.DNS.Validate(), c.Sites.Validate(),
 		c.SMTP.Validate(), c.DKIM.Validate(), c.Sandbox.Validate(),
 	}
 	check := func(ok bool, format string, args ...any) {

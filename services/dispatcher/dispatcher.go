@@ -223,10 +223,10 @@ func newServer(deps Deps, cfg Config, api *rpcapi.Server) (*rpc.Server, error) {
 // announce logs what an operator has to publish or look at.
 func (s *Service) announce(log *slog.Logger, signer *dkim.Signer) {
 	for _, r := range signer.Records() {
-		log.Info("dkim record to publish", slog.String("record", r)) //nolint:sloglint // there is no call yet
+		log.Info("dkim record to publish", slog.String("record", r))
 	}
 	if s.inbox != nil && s.inbox.PageAddr() != nil {
-		log.Info("sandbox inbox", slog.String("page", "http://"+s.inbox.PageAddr().String())) //nolint:sloglint // there is no call yet
+		log.Info("sandbox inbox", slog.String("page", "http://"+s.inbox.PageAddr().String()))
 	}
 }
 

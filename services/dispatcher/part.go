@@ -86,7 +86,7 @@ func together(name string, parts ...app.Part) app.Part {
 		}
 		ends.Wait()
 		j.started = 0
-		return errors.Join(append(faults, j.stop(ctx))...)
+		return errors.Join(errors.Join(faults...), j.stop(ctx))
 	}
 	return part
 }

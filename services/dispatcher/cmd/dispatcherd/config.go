@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/dispatcher"
 )
@@ -31,7 +32,7 @@ func defaults() binary {
 
 // Validate reports every fault at once.
 func (b binary) Validate() error {
-	faults := []error{b.Config.Validate(), b.Telemetry.Validate(), b.Broker.Validate()}
+	faults := []error{b.Config.Validate(), conf.Under("telemetry", b.Telemetry.Validate()), conf.Under("broker", b.Broker.Validate())}
 	if b.Keyring == "" {
 		faults = append(faults, errors.New("keyring: must be given"))
 	}

@@ -346,8 +346,7 @@ func why(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "the attempt was given up"
 	}
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
 	}
 	return "the connection failed: " + err.Error()

@@ -111,10 +111,11 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		return
 	}
 	ctx := telemetry.Extract(d.Context(), mail.Traceparent, mail.Tracestate)
-	j.ctx, j.span = e.Tracer.Start(ctx, "deliver", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+	j.ctx, j.span = e.Tracer.Start(ctx, "deliver", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes( //nolint:spancheck // settle and abandon end it
 		attribute.String("kurir.mail_id", mail.MailID), attribute.String("kurir.lane", mail.Lane), attribute.String("kurir.tenant", mail.Tenant),
 		attribute.Int64("kurir.attempt", int64(mail.Attempt)), attribute.String("kurir.recipient_domain", mail.Domain),
 	))
+	j.tries = known.Sequence // of what an earlier owner tried and could not end
 	if known.Kind == journal.Committing {
 		if j.holds() {
 			e.hold(j, journal.Outcome{Sequence: known.Sequence, Stage: outcome.StageDot, Verdict: outcome.Classify(outcome.Failure{Stage: outcome.StageDot, Cause: outcome.Lost})})

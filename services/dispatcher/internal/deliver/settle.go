@@ -192,8 +192,7 @@ func (e *Engine) observe(j *job, o journal.Outcome) {
 	e.Metrics.attempt(j.ctx, j.lane.Name, o, o.At.Sub(j.mail.AcceptedAt))
 	j.span.SetAttributes(attribute.String("kurir.outcome", o.Kind.String()), attribute.String("kurir.category", o.Verdict.Category.String()))
 	level := slog.LevelInfo
-	switch {
-	case o.Kind == journal.Bounced, o.Kind == journal.Expired, o.Kind == journal.Held:
+	if o.Kind == journal.Bounced || o.Kind == journal.Expired || o.Kind == journal.Held {
 		j.span.SetStatus(codes.Error, o.Kind.String())
 		level = slog.LevelWarn
 	}

@@ -123,16 +123,17 @@ func typeKind(t eventsv1.EventType) Kind {
 // same numbers on both sides, which a test pins.
 func event(m *Mail, o Outcome) *eventsv1.Event {
 	t := kindType(o.Kind)
+	enhanced := o.Reply.Enhanced
+	if enhanced == "" {
+		enhanced = o.Verdict.Code
+	}
 	detail := &eventsv1.Attempt{
 		Site: o.Site, Host: o.Host, RemoteIp: o.RemoteIP, Route: o.Route, Egress: "default", Tls: o.TLS,
-		Stage: eventsv1.Stage(o.Stage), Code: uint32(o.Reply.Code), EnhancedCode: o.Reply.Enhanced,
+		Stage: eventsv1.Stage(o.Stage), Code: uint32(o.Reply.Code), EnhancedCode: enhanced,
 		Text: outcome.Sanitize(o.Reply.Text), Category: eventsv1.Category(o.Verdict.Category),
 		Party: eventsv1.Party(o.Verdict.Party), Hard: o.Verdict.Hard, DkimSelectors: o.Selectors,
 		PossibleDuplicate: o.PossibleDuplicate,
 		Elapsed:           durationpb.New(max(o.At.Sub(m.AcceptedAt), 0)), Took: durationpb.New(max(o.Took, 0)),
-	}
-	if detail.EnhancedCode == "" {
-		detail.EnhancedCode = o.Verdict.Code
 	}
 	if !o.NextAt.IsZero() {
 		detail.NextAt = timestamppb.New(o.NextAt)

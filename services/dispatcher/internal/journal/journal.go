@@ -22,13 +22,6 @@ type Producer interface {
 	Enqueue(m broker.Message, done func(broker.Position, error)) error
 }
 
-// Delivery is a lane record in hand; *custody.Delivery is one.
-type Delivery interface {
-	Context() context.Context
-	Complete(journal int64)
-	Abandon()
-}
-
 // Journal writes outcomes. The order of a settlement is fixed: the outcome
 // record is acknowledged, then, if the mail waits, its deferral, and only then
 // the lane record is complete. What the broker does not take is tried again

@@ -94,7 +94,7 @@ func FuzzStuff(f *testing.F) {
 		if strings.ContainsAny(plain, "\r\n") {
 			t.Errorf("stuff(%q) = %q has a bare CR or LF", body, wire)
 		}
-		for _, line := range strings.Split(wire, "\r\n") {
+		for line := range strings.SplitSeq(wire, "\r\n") {
 			if line == "." {
 				t.Errorf("stuff(%q) = %q ends the message early", body, wire)
 			}

@@ -146,10 +146,10 @@ func (s *Session) oneByOne(m Mail, lines []string, stages []outcome.Stage) Resul
 // judge is the zero Result when the reply is the one hoped for.
 func (s *Session) judge(line string, stage outcome.Stage, reply outcome.Reply) Result {
 	want := reply.Code/100 == 2
-	switch {
-	case line == "RSET":
+	switch line {
+	case "RSET":
 		s.reset = !want
-	case line == "DATA":
+	case "DATA":
 		want = reply.Code == 354
 	default:
 		s.reset = true
@@ -242,8 +242,7 @@ func (s *Session) limit(m Mail, d time.Duration) {
 
 func (s *Session) broke(stage outcome.Stage, err error) Result {
 	s.broken = true
-	var opened *Error
-	if errors.As(err, &opened) {
+	if opened, ok := errors.AsType[*Error](err); ok {
 		return Result{Failure: opened.Failure, Err: opened.Err}
 	}
 	return failed(stage, outcome.Lost, err)

@@ -13,8 +13,15 @@ func TestEncode(t *testing.T) {
 		t.Errorf("Encode = %q, %v, want %q", got, err, want)
 	}
 	for _, tt := range []struct{ id, domain string }{
-		{"", "example.com"}, {"a b", "example.com"}, {"a\r\nb", "example.com"}, {"a@b", "example.com"},
-		{".a", "example.com"}, {"a..b", "example.com"}, {"a", ""}, {"a", "exam ple"}, {"a", "x\r\n"},
+		{"", "example.com"},
+		{"a b", "example.com"},
+		{"a\r\nb", "example.com"},
+		{"a@b", "example.com"},
+		{".a", "example.com"},
+		{"a..b", "example.com"},
+		{"a", ""},
+		{"a", "exam ple"},
+		{"a", "x\r\n"},
 	} {
 		if got, err := verp.Encode(tt.id, tt.domain); err == nil {
 			t.Errorf("Encode(%q, %q) = %q, want an error", tt.id, tt.domain, got)
