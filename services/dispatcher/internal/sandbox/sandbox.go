@@ -81,7 +81,7 @@ func (in *Inbox) PageAddr() net.Addr {
 // Part serves.
 func (in *Inbox) Part() app.Part {
 	failed := make(chan error, 2)
-	batch := in.store.group.Part()
+	batch := app.Loop("sandbox store", in.store.run)
 	return app.Part{
 		Name:   "sandbox",
 		Failed: failed,

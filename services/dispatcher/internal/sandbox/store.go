@@ -9,16 +9,14 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the driver
-
-	"kurir.dev/kit/db"
 )
 
 // store keeps the newest mails in SQLite. Writers share commits.
 type store struct {
-	sql   *sql.DB
-	keep  int
-	group *db.Group[entry, int64]
-	ctx   func() context.Context // the life of the process
+	sql    *sql.DB
+	keep   int
+	orders chan order
+	ctx    func() context.Context // the life of the process
 }
 
 // entry is one mail kept.
@@ -55,9 +53,7 @@ func openStore(ctx context.Context, path string, keep int) (*store, error) {
 		return nil, errors.Join(fmt.Errorf("opening the sandbox: %w", err), handle.Close())
 	}
 	life := context.WithoutCancel(ctx)
-	s := &store{sql: handle, keep: keep, ctx: func() context.Context { return life }}
-	s.group = db.NewGroup(256, s.commit)
-	return s, nil
+	return &store{sql: handle, keep: keep, orders: make(chan order), ctx: func() context.Context { return life }}, nil
 }
 
 func (s *store) close() error { return s.sql.Close() }
@@ -65,35 +61,75 @@ func (s *store) close() error { return s.sql.Close() }
 func (s *store) add(from, to string, raw []byte, at time.Time) error {
 	ctx, cancel := context.WithTimeout(s.ctx(), 30*time.Second)
 	defer cancel()
-	_, err := s.group.Do(ctx, entry{At: at, From: from, To: to, Author: header(raw, "From"), Subject: header(raw, "Subject"), Size: len(raw), Raw: raw})
-	return err
+	e := entry{At: at, From: from, To: to, Author: header(raw, "From"), Subject: header(raw, "Subject"), Size: len(raw), Raw: raw}
+	done := make(chan error, 1)
+	select {
+	case s.orders <- order{e, done}:
+		return <-done
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-func (s *store) commit(ctx context.Context, batch []entry) ([]int64, error) {
+// order is one mail to keep and who waits for that.
+type order struct {
+	entry
+	done chan<- error
+}
+
+const maxBatch = 256
+
+// run commits what is ordered: what comes while a commit runs is the next
+// batch.
+func (s *store) run(ctx context.Context) error {
+	for {
+		var batch []order
+		select {
+		case o := <-s.orders:
+			batch = append(batch, o)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for more := true; more && len(batch) < maxBatch; {
+			select {
+			case o := <-s.orders:
+				batch = append(batch, o)
+			default:
+				more = false
+			}
+		}
+		err := s.commit(s.ctx(), batch)
+		for _, o := range batch {
+			o.done <- err
+		}
+	}
+}
+
+func (s *store) commit(ctx context.Context, batch []order) error {
 	tx, err := s.sql.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = tx.Rollback() }()
 	insert, err := tx.PrepareContext(ctx, `INSERT INTO mail (at, sender, recipient, author, subject, size, raw) VALUES (?, ?, ?, ?, ?, ?, ?)`)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = insert.Close() }()
-	ids := make([]int64, len(batch))
-	for i, e := range batch {
+	var last int64
+	for _, e := range batch {
 		result, err := insert.ExecContext(ctx, e.At.UnixMilli(), e.From, e.To, e.Author, e.Subject, e.Size, e.Raw)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if ids[i], err = result.LastInsertId(); err != nil {
-			return nil, err
+		if last, err = result.LastInsertId(); err != nil {
+			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM mail WHERE id <= ?`, ids[len(ids)-1]-int64(s.keep)); err != nil {
-		return nil, err
+	if _, err := tx.ExecContext(ctx, `DELETE FROM mail WHERE id <= ?`, last-int64(s.keep)); err != nil {
+		return err
 	}
-	return ids, tx.Commit()
+	return tx.Commit()
 }
 
 // list is the newest mails, at most limit, whose sender, recipient or subject
