@@ -288,3 +288,16 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestUnder(t *testing.T) {
+	t.Parallel()
+	if err := conf.Under("broker", nil); err != nil {
+		t.Errorf("Under(nil) = %v, want nil", err)
+	}
+	missing := errors.New("addrs: is missing")
+	err := conf.Under("router", conf.Under("broker", errors.Join(missing, errors.New("partitions: must be positive"))))
+	const want = "router.broker.addrs: is missing\nrouter.broker.partitions: must be positive"
+	if err.Error() != want || !errors.Is(err, missing) {
+		t.Errorf("Under() = %q, want %q and the faults below", err, want)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/text/language"
 
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mailaddr"
 	"kurir.dev/kit/rpc"
@@ -116,7 +117,7 @@ func (c Config) Validate() error {
 	var faults []error
 	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if err := c.GRPC.Validate(); err != nil {
-		fail("grpc: %w", err)
+		faults = append(faults, conf.Under("grpc", err))
 	}
 	if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
 		fail("public_url: is no http or https address")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/services/router/internal/waiting"
@@ -89,7 +90,7 @@ func Default() Config {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	faults := []error{c.GRPC.Validate(), c.Lanes.Validate(), c.Waiting.Validate()}
+	faults := []error{conf.Under("grpc", c.GRPC.Validate()), c.Lanes.Validate(), conf.Under("waiting", c.Waiting.Validate())}
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			faults = append(faults, fmt.Errorf(format, args...))

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
 )
@@ -108,7 +109,7 @@ func Default() Config {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	faults := []error{c.GRPC.Validate()}
+	faults := []error{conf.Under("grpc", c.GRPC.Validate())}
 	positive := func(name string, ok bool) {
 		if !ok {
 			faults = append(faults, fmt.Errorf("%s: must be positive", name))

@@ -2,10 +2,10 @@ package mesh
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/composer"
 	"kurir.dev/services/dispatcher"
@@ -60,18 +60,14 @@ func (c Config) Validate() error {
 	if c.Data == "" {
 		faults = append(faults, errors.New("data: must be given"))
 	}
-	for _, part := range []struct {
-		name string
-		err  error
-	}{
-		{"composer", c.Composer.Validate()},
-		{"router", c.Router.Validate()},
-		{"dispatcher", c.Dispatcher.Validate()},
-		{"tracker", c.Tracker.Validate()},
-	} {
-		if part.err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", part.name, part.err))
-		}
+	if len(c.Broker.Addrs) > 0 {
+		faults = append(faults, conf.Under("broker", c.Broker.Validate()))
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults,
+		conf.Under("telemetry", c.Telemetry.Validate()),
+		conf.Under("composer", c.Composer.Validate()),
+		conf.Under("router", c.Router.Validate()),
+		conf.Under("dispatcher", c.Dispatcher.Validate()),
+		conf.Under("tracker", c.Tracker.Validate()),
+	)...)
 }

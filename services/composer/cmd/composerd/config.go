@@ -2,8 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/composer"
@@ -41,9 +41,8 @@ func defaults() binary {
 
 // Validate reports every fault at once.
 func (b binary) Validate() error {
-	faults := []error{b.Config.Validate(), b.Telemetry.Validate()}
-	if err := b.Peers.Router.Validate(); err != nil {
-		faults = append(faults, fmt.Errorf("peers.router: %w", err))
+	faults := []error{
+		b.Config.Validate(), conf.Under("telemetry", b.Telemetry.Validate()), conf.Under("peers.router", b.Peers.Router.Validate()),
 	}
 	if b.Tokens == "" {
 		faults = append(faults, errors.New("tokens: must be given"))

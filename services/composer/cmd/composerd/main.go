@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) (err error) {
 	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
 	tokens, err := token.LoadRing(cfg.Tokens)
 	if err != nil {
-		return fmt.Errorf("reading the token keys: %w", err)
+		return fmt.Errorf("tokens: %w", err)
 	}
 	router, err := rpc.Dial(cfg.Peers.Router, rpc.ClientDeps{Telemetry: tel})
 	if err != nil {

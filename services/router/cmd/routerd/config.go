@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/router"
 )
@@ -35,7 +36,7 @@ func defaults() binary {
 
 // Validate reports every fault at once.
 func (b binary) Validate() error {
-	faults := []error{b.Config.Validate(), b.Telemetry.Validate(), b.Broker.Validate()}
+	faults := []error{b.Config.Validate(), conf.Under("telemetry", b.Telemetry.Validate()), conf.Under("broker", b.Broker.Validate())}
 	if b.Admission.MaxMailBytes+envelopeRoom > b.Broker.MaxRecordBytes {
 		faults = append(faults, fmt.Errorf("admission.max_mail_bytes: a mail of %d bytes and its envelope do not fit broker.max_record_bytes, %d",
 			b.Admission.MaxMailBytes, b.Broker.MaxRecordBytes))

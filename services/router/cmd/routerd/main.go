@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string) (err error) {
 	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
 	keys, err := seal.Load(cfg.Keyring)
 	if err != nil {
-		return fmt.Errorf("reading the keyring: %w", err)
+		return fmt.Errorf("keyring: %w", err)
 	}
 	client, err := broker.Dial(cfg.Broker, tel)
 	if err != nil {

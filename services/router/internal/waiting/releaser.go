@@ -67,14 +67,14 @@ func (c Config) Validate() error {
 		name string
 		bad  bool
 	}{
-		{"batch must be at least 1", c.Batch < 1},
-		{"workers must be at least 1", c.Workers < 1},
-		{"lease must be at least 1s", c.Lease < time.Second},
-		{"poll must be above 0", c.Poll <= 0},
-		{"remember must be at least 1h", c.Remember < time.Hour},
+		{"batch: must be at least 1", c.Batch < 1},
+		{"workers: must be at least 1", c.Workers < 1},
+		{"lease: must be at least 1s", c.Lease < time.Second},
+		{"poll: must be above 0", c.Poll <= 0},
+		{"remember: must be at least 1h", c.Remember < time.Hour},
 	} {
 		if v.bad {
-			faults = append(faults, fmt.Errorf("waiting: %s", v.name))
+			faults = append(faults, errors.New(v.name))
 		}
 	}
 	return errors.Join(faults...)

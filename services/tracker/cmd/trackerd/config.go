@@ -2,9 +2,9 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/conf"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/tracker"
@@ -44,9 +44,9 @@ func defaults() binary {
 
 // Validate reports every fault at once.
 func (b binary) Validate() error {
-	faults := []error{b.Config.Validate(), b.Telemetry.Validate(), b.Broker.Validate()}
-	if err := b.Peers.Router.Validate(); err != nil {
-		faults = append(faults, fmt.Errorf("peers.router: %w", err))
+	faults := []error{
+		b.Config.Validate(), conf.Under("telemetry", b.Telemetry.Validate()), conf.Under("broker", b.Broker.Validate()),
+		conf.Under("peers.router", b.Peers.Router.Validate()),
 	}
 	if b.Keyring == "" {
 		faults = append(faults, errors.New("keyring: must be given"))
