@@ -78,6 +78,10 @@ func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
 // counts asks for the partition counts of all topics.
 func (c *Client) counts(ctx context.Context) (map[string]int, error) {
 	if err := c.refresh(ctx); err != nil {
+		// Of a broker that is away the transport says only that; a ping, why.
+		if why := c.Ping(ctx); why != nil {
+			return nil, why
+		}
 		return nil, unavailable("broker does not answer", err)
 	}
 	md, err := c.kafka.Metadata(ctx, &kafka.MetadataRequest{})

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
@@ -70,8 +71,9 @@ func TestEnsureTopicsUnreachable(t *testing.T) {
 	b := brokertest.New(t, nil)
 	c := b.Client(nil)
 	b.Stop()
-	if err := c.EnsureTopics(t.Context(), []string{"otp"}); !errors.Is(err, fault.Unavailable) {
-		t.Errorf("EnsureTopics() without a broker = %v, want fault.Unavailable", err)
+	err := c.EnsureTopics(t.Context(), []string{"otp"})
+	if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "dial ") {
+		t.Errorf("EnsureTopics() without a broker = %v, want fault.Unavailable and which address did not answer", err)
 	}
 }
 

@@ -22,12 +22,16 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "modernc.org/sqlite"             // driver "sqlite"
+
+	"kurir.dev/kit/app"
 )
 
 // maxConns bounds each pool.
@@ -75,8 +79,16 @@ func openSQLite(path string) (*DB, error) {
 	if path == "" || strings.HasPrefix(path, ":memory:") {
 		return nil, errors.New("store url names no file: want sqlite:/path/file.db")
 	}
-	if err := prepare(path); err != nil {
+	if err := app.Directory(filepath.Dir(path)); err != nil {
 		return nil, err
+	}
+	// For its owner's eyes; what SQLite puts beside it takes the file's mode.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening store %s: %w", path, err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("opening store %s: %w", path, err)
 	}
 	open := func(pragmas string, conns int) (*sql.DB, error) {
 		pool, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(10000)"+pragmas)

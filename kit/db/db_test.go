@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"kurir.dev/kit/app"
 	"kurir.dev/kit/db"
 	"kurir.dev/kit/dbtest"
 )
@@ -116,9 +117,9 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("Open(%q) = nil, want an error", url)
 		}
 	}
-	var unwritable *db.DirError
+	var unwritable *app.DirectoryError
 	if _, err := db.Open(t.Context(), "sqlite:"+file+"/below/x.db", nil); !errors.As(err, &unwritable) {
-		t.Errorf("Open below a file = %v, want DirError", err)
+		t.Errorf("Open below a file = %v, want DirectoryError", err)
 	}
 	if os.Geteuid() != 0 { // root writes everywhere
 		closed := filepath.Join(dir, "closed")
@@ -126,7 +127,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Fatalf("Mkdir: %v", err)
 		}
 		if _, err := db.Open(t.Context(), "sqlite:"+closed+"/x.db", nil); !errors.As(err, &unwritable) || unwritable.Dir != closed {
-			t.Errorf("Open in a closed directory = %v, want DirError", err)
+			t.Errorf("Open in a closed directory = %v, want DirectoryError", err)
 		}
 	}
 }

@@ -25,6 +25,9 @@ var ErrExposed = errors.New("keyring file is open to others; its mode must be 06
 // open to others [ErrExposed].
 func Load(path string) (*Keyring, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading keyring: %w: make one with kurir keys, all services share it", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading keyring: %w", err)
 	}

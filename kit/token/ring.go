@@ -79,6 +79,9 @@ func Generate() *Ring {
 // Empty lines and lines that begin with # are passed over.
 func LoadRing(path string) (*Ring, error) {
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading token keys: %w: make them with kurir keys, composer and tracker share them", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading token keys: %w", err)
 	}

@@ -50,7 +50,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 	}
 	var port *app.ListenError
 	var foreign *db.ForeignError
-	var dir *db.DirError
+	var dir *app.DirectoryError
 	for _, c := range []struct {
 		name  string
 		spoil func(*tracker.Deps, *tracker.Config)

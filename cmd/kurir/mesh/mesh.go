@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -50,9 +49,6 @@ func New(ctx context.Context, cfg Config, opts ...telemetry.Option) (_ *Mesh, er
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
-	}
 	m := &Mesh{cfg: cfg, options: opts}
 	defer func() {
 		if err != nil {
@@ -62,12 +58,8 @@ func New(ctx context.Context, cfg Config, opts ...telemetry.Option) (_ *Mesh, er
 	if m.telemetry, err = telemetry.New(ctx, "kurir", app.Version(), cfg.Telemetry, opts...); err != nil {
 		return nil, fmt.Errorf("starting telemetry: %w", err)
 	}
-	keyring, tokens := KeyPaths(cfg.Data)
-	if m.keyring, err = seal.LoadOrCreate(keyring); err != nil {
-		return nil, err
-	}
-	if m.tokens, err = token.LoadOrCreate(tokens); err != nil {
-		return nil, err
+	if err := m.open(); err != nil {
+		return nil, fmt.Errorf("data: %w", err)
 	}
 	if len(cfg.Broker.Addrs) == 0 {
 		if err := m.embed(ctx); err != nil {
@@ -83,6 +75,19 @@ func New(ctx context.Context, cfg Config, opts ...telemetry.Option) (_ *Mesh, er
 	return m, nil
 }
 
+// open makes the data directory and reads the keys in it.
+func (m *Mesh) open() (err error) {
+	if err := app.Directory(m.cfg.Data); err != nil {
+		return err
+	}
+	keyring, tokens := KeyPaths(m.cfg.Data)
+	if m.keyring, err = seal.LoadOrCreate(keyring); err != nil {
+		return err
+	}
+	m.tokens, err = token.LoadOrCreate(tokens)
+	return err
+}
+
 // KeyPaths are the files of the keys in a data directory: the keyring that
 // seals records, and the ring that signs links.
 func KeyPaths(data string) (keyring, tokens string) {
@@ -93,7 +98,7 @@ func KeyPaths(data string) (keyring, tokens string) {
 func (m *Mesh) embed(ctx context.Context) (err error) {
 	cfg := embedded.Config{Dir: filepath.Join(m.cfg.Data, "kafka"), Sync: true}
 	if m.embedded, err = embedded.Start(ctx, cfg, m.telemetry.Log); err != nil {
-		return fmt.Errorf("starting the embedded broker: %w", err)
+		return fmt.Errorf("data: %w", err)
 	}
 	m.cfg.Broker.Addrs = []string{m.embedded.Addr()}
 	return nil

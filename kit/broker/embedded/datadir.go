@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"kurir.dev/kit/app"
 )
 
 // dirVersion is the layout of the data directory that this code writes and
@@ -20,13 +22,11 @@ const versionLead = "kurir-broker "
 // Errors of data directories that cannot be opened.
 var (
 	// ErrLocked says that another process has the directory open.
-	ErrLocked = errors.New("data directory is in use by another process")
+	ErrLocked = errors.New("is in use by another process: stop that one, or give this one a directory of its own")
 	// ErrNewer says that a newer version of the program wrote it.
-	ErrNewer = errors.New("data directory was written by a newer version")
+	ErrNewer = errors.New("was written by a newer version: run that one, or give this one a directory of its own")
 	// ErrForeign says that it is not a broker's.
-	ErrForeign = errors.New("directory is not a data directory of the embedded broker")
-	// ErrNotWritable says that it cannot be written.
-	ErrNotWritable = errors.New("data directory is not writable")
+	ErrForeign = errors.New("is not of the embedded broker: give it a directory of its own")
 )
 
 // dataDir is the open directory of an embedded broker:
@@ -41,22 +41,21 @@ type dataDir struct {
 
 // openDir makes or opens the directory and locks it.
 func openDir(path string) (*dataDir, error) {
-	if path == "" {
-		return nil, fmt.Errorf("opening data directory: no path given: %w", ErrNotWritable)
-	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("opening data directory %q: %w", path, errors.Join(ErrNotWritable, err))
+	if err := app.Directory(path); err != nil {
+		return nil, err
 	}
 	d := &dataDir{path: path}
 	var err error
 	if d.lock, err = os.OpenFile(filepath.Join(path, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("opening data directory %q: %w", path, errors.Join(ErrNotWritable, err))
+		return nil, &app.DirectoryError{Dir: path, Err: err}
 	}
 	if err := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening data directory %q: %w", path, ErrLocked), d.lock.Close())
+		_ = d.lock.Close()
+		return nil, fmt.Errorf("directory %q %w", path, ErrLocked)
 	}
 	if err := d.prepare(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening data directory %q: %w", path, err), d.close())
+		_ = d.close()
+		return nil, fmt.Errorf("directory %q %w", path, err)
 	}
 	return d, nil
 }
@@ -73,10 +72,10 @@ func (d *dataDir) prepare() error {
 			return ErrForeign
 		}
 		if err := writeSynced(name, versionLead+strconv.Itoa(dirVersion)+"\n"); err != nil {
-			return errors.Join(ErrNotWritable, err)
+			return fmt.Errorf("cannot be marked: %w", err)
 		}
 	case err != nil:
-		return err
+		return fmt.Errorf("cannot be read: %w", err)
 	default:
 		text, ok := strings.CutPrefix(strings.TrimSpace(string(raw)), versionLead)
 		v, err := strconv.Atoi(text)
@@ -84,20 +83,17 @@ func (d *dataDir) prepare() error {
 			return ErrForeign
 		}
 		if v > dirVersion {
-			return fmt.Errorf("%w: layout %d, this one knows %d", ErrNewer, v, dirVersion)
+			return fmt.Errorf("%w (its layout is %d, this version knows %d)", ErrNewer, v, dirVersion)
 		}
 	}
 	if err := os.MkdirAll(d.data(), 0o700); err != nil {
-		return errors.Join(ErrNotWritable, err)
-	}
-	probe := filepath.Join(d.data(), ".probe")
-	if err := errors.Join(os.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
-		return errors.Join(ErrNotWritable, err)
+		return fmt.Errorf("cannot be written: %w", err)
 	}
 	// Members that a clean shutdown remembered would block the check of the
 	// offsets; they join again as after any other restart.
-	if err := os.Remove(filepath.Join(d.data(), "session_state.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(ErrNotWritable, err)
+	err = os.Remove(filepath.Join(d.data(), "session_state.json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot be written: %w", err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,8 +160,8 @@ func TestEmbeddedRefuses(t *testing.T) {
 		want      error
 	}{
 		{"locked", used, embedded.ErrLocked},
-		{"not writable", filepath.Join(file, "below"), embedded.ErrNotWritable},
-		{"no directory", "", embedded.ErrNotWritable},
+		{"not writable", filepath.Join(file, "below"), syscall.ENOTDIR},
+		{"no directory", "", fs.ErrNotExist},
 		{"newer", newer, embedded.ErrNewer},
 		{"foreign", foreign, embedded.ErrForeign},
 	}
