@@ -215,7 +215,9 @@ func (in *Ingester) startReaders(ctx context.Context, mine []store.Partition) er
 	stuck := make(map[place]bool)
 	for _, p := range mine {
 		at := place{p.Topic, p.Partition}
-		if r := in.reader(at); r != nil && r.stuck(p.Next, bounds[at].Last) {
+		b := bounds[at]
+		// Of a partition nothing is stored of yet, the log's start is next.
+		if r := in.reader(at); r != nil && r.stuck(max(p.Next, b.First), b.Last) {
 			stuck[at] = true
 		}
 	}
