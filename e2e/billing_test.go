@@ -24,7 +24,10 @@ func TestInvoice(t *testing.T) {
 	m.Final(t, bill.GetMailId(), eventsv1.EventType_EVENT_TYPE_DELIVERED)
 	wait(t, mx, 1)
 
-	reader := harness.NewReader(t, mx.Messages()[0].Data)
+	reader, err := mxsim.NewReader(mx.Messages()[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := reader.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

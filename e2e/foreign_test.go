@@ -26,7 +26,7 @@ func TestPostfixSink(t *testing.T) {
 	}
 	m := harness.Start(t, harness.Options{})
 	addr := m.Address()
-	dir, err := os.MkdirTemp("", "kurir-smtp-sink-") // t.TempDir lets nobody else in
+	dir, err := os.MkdirTemp("", "kurir-smtp-sink-") //nolint:usetesting // t.TempDir lets nobody else in
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,10 @@ func journey(t *testing.T, m *harness.Mesh, endpoint string) (trace.SpanContext,
 	}
 	m.Final(t, res.GetReceipt().GetMailId(), eventsv1.EventType_EVENT_TYPE_DELIVERED)
 	wait(t, mx, 1)
-	reader := harness.NewReader(t, mx.Messages()[0].Data)
+	reader, err := mxsim.NewReader(mx.Messages()[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := errors.Join(reader.Open(t.Context()), click(t.Context(), reader)); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +91,7 @@ func journey(t *testing.T, m *harness.Mesh, endpoint string) (trace.SpanContext,
 	return span.SpanContext(), res.GetReceipt().GetMailId()
 }
 
-func click(ctx context.Context, r *harness.Reader) error {
+func click(ctx context.Context, r *mxsim.Reader) error {
 	_, err := r.Click(ctx)
 	return err
 }

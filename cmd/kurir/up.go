@@ -86,11 +86,11 @@ func (d *demoCommand) Run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	print := result.Print
+	show := result.Print
 	if d.JSON {
-		print = result.JSON
+		show = result.JSON
 	}
-	if err := print(w); err != nil {
+	if err := show(w); err != nil {
 		return err
 	}
 	if !result.OK() {

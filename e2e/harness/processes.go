@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,8 +54,10 @@ func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string) *fleet 
 	}
 	f := &fleet{t: t, dir: cfg.Data, members: map[string]*member{}}
 	socket := filepath.Join(cfg.Data, "kafka", "kafka.sock")
-	f.members["broker"] = &member{program: "kurir", args: []string{"broker", "--data", cfg.Data, "--ops", doors["broker-ops"]},
-		ready: "http://" + doors["broker-ops"] + "/readyz"}
+	f.members["broker"] = &member{
+		program: "kurir", args: []string{"broker", "--data", cfg.Data, "--ops", doors["broker-ops"]},
+		ready: "http://" + doors["broker-ops"] + "/readyz",
+	}
 	shared := map[string]any{
 		"telemetry": cfg.Telemetry,
 		"broker":    map[string]any{"addrs": []string{"unix:" + socket}},
@@ -91,9 +95,7 @@ func (f *fleet) service(name string, own any, shared map[string]any, doors map[s
 	for _, key := range keys {
 		whole[key] = shared[key]
 	}
-	for key, value := range peers {
-		whole[key] = value
-	}
+	maps.Copy(whole, peers)
 	whole["ops"] = doors[name+"-ops"]
 	text, err = yaml.Marshal(whole)
 	if err != nil {
@@ -152,17 +154,17 @@ func (f *fleet) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var faults []error
-	for i := len(order) - 1; i >= 0; i-- {
-		m := f.members[order[i]]
+	for _, name := range slices.Backward(order) {
+		m := f.members[name]
 		if m.proc == nil {
 			continue
 		}
 		if err := m.proc.terminate(ctx); err != nil {
-			faults = append(faults, fmt.Errorf("stopping %s: %w", order[i], err))
+			faults = append(faults, fmt.Errorf("stopping %s: %w", name, err))
 			m.proc.kill()
 		}
 		if f.t.Failed() {
-			f.t.Logf("%s printed:\n%s", order[i], m.proc.out)
+			f.t.Logf("%s printed:\n%s", name, m.proc.out)
 		}
 	}
 	if err := errors.Join(faults...); err != nil {

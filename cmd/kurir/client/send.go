@@ -154,7 +154,7 @@ func money(currency, amount string) (*mailv1.Money, error) {
 	}
 	m := &mailv1.Money{CurrencyCode: currency, Units: units, Nanos: int32(nanos)}
 	if strings.HasPrefix(amount, "-") {
-		m.Nanos = -m.Nanos
+		m.Nanos = -m.GetNanos()
 	}
 	return m, nil
 }

@@ -1,16 +1,17 @@
 package demo
 
 import (
+	"context"
 	"fmt"
-	"net"
 
 	"kurir.dev/cmd/kurir/mesh"
+	"kurir.dev/kit/app"
 	"kurir.dev/services/dispatcher"
 )
 
 // config is the default mesh, but for where it listens and where mail goes: to
 // the MX hosts that the demonstration's DNS names.
-func config(data string, net *internet, opts Options) (mesh.Config, error) {
+func config(ctx context.Context, data string, net *internet, opts Options) (mesh.Config, error) {
 	c := mesh.Default(data)
 	c.Ops = mesh.Ops{}
 	c.Telemetry.Log.Level, c.Telemetry.Log.Format = opts.LogLevel, "text"
@@ -19,7 +20,7 @@ func config(data string, net *internet, opts Options) (mesh.Config, error) {
 	}
 	c.Telemetry.Traces.Endpoint, c.Telemetry.Traces.Insecure = opts.TraceEndpoint, true
 
-	public, err := freeAddress()
+	public, err := freeAddress(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -38,8 +39,8 @@ func config(data string, net *internet, opts Options) (mesh.Config, error) {
 }
 
 // freeAddress returns an address of loopback that was free a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := app.Listen(ctx, "127.0.0.1:0", "")
 	if err != nil {
 		return "", fmt.Errorf("looking for a free port: %w", err)
 	}

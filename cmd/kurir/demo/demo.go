@@ -18,6 +18,7 @@ import (
 
 	"kurir.dev/cmd/kurir/client"
 	"kurir.dev/cmd/kurir/mesh"
+	"kurir.dev/kit/mxsim"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
 	trackerv1 "kurir.dev/proto/gen/kurir/tracker/v1"
 )
@@ -56,7 +57,7 @@ func Run(ctx context.Context, opts Options) (Result, error) {
 		return Result{}, err
 	}
 	defer net.Close()
-	cfg, err := config(filepath.Join(dir, "data"), net, opts)
+	cfg, err := config(ctx, filepath.Join(dir, "data"), net, opts)
 	if err != nil {
 		return Result{}, err
 	}
@@ -231,15 +232,18 @@ func progress(ctx context.Context, opts Options, sink *arrivals, done <-chan str
 // life opens the bill, follows its pay link, pays, and waits until the ledger
 // shows all three.
 func life(ctx context.Context, tracker trackerv1.TrackerServiceClient, message []byte, out io.Writer, r *Result) error {
-	person := newReader()
-	if err := person.open(ctx, message); err != nil {
-		return err
-	}
-	clickID, err := person.click(ctx, message)
+	person, err := mxsim.NewReader(message)
 	if err != nil {
 		return err
 	}
-	if err := pay(ctx, tracker, clickID); err != nil {
+	if err := person.Open(ctx); err != nil {
+		return err
+	}
+	payPage, err := person.Click(ctx)
+	if err != nil {
+		return err
+	}
+	if err := pay(ctx, tracker, payPage.Query().Get("kurir_click")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stall)

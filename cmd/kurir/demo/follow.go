@@ -50,10 +50,10 @@ func (l *ledger) follow(ctx context.Context, tracker trackerv1.TrackerServiceCli
 	}
 	for {
 		res, err := stream.Recv()
-		switch {
-		case ctx.Err() != nil || errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled:
-			return nil
-		case err != nil:
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
+				return nil //nolint:nilerr // the demonstration is over, or the mesh
+			}
 			return fmt.Errorf("watching events: %w", err)
 		}
 		l.mu.Lock()

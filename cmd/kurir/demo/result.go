@@ -34,17 +34,17 @@ type InvoiceResult struct {
 }
 
 // OK reports whether nothing was lost or sent twice.
-func (r Result) OK() bool { return r.Lost == 0 && r.Duplicates == 0 }
+func (r *Result) OK() bool { return r.Lost == 0 && r.Duplicates == 0 }
 
 // JSON writes r as one object.
-func (r Result) JSON(w io.Writer) error {
+func (r *Result) JSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(r)
 }
 
 // Print writes r for people.
-func (r Result) Print(w io.Writer) error {
+func (r *Result) Print(w io.Writer) error {
 	paid := "open"
 	if r.Invoice.Paid {
 		paid = "paid"

@@ -1,4 +1,4 @@
-package harness
+package mxsim
 
 import (
 	"bytes"
@@ -14,7 +14,6 @@ import (
 	"net/mail"
 	"net/url"
 	"regexp"
-	"testing"
 )
 
 // Reader is a person reading an HTML mail in a browser.
@@ -23,16 +22,16 @@ type Reader struct {
 	http *http.Client
 }
 
-// NewReader opens the HTML part of a message.
-func NewReader(t *testing.T, message []byte) *Reader {
-	t.Helper()
+// NewReader opens the HTML part of a multipart message (RFC 2046 §5.1), as a
+// host received it; a message without one is an error.
+func NewReader(message []byte) (*Reader, error) {
 	body, err := htmlPart(message)
 	if err != nil {
-		t.Fatalf("reading a received message: %v", err)
+		return nil, fmt.Errorf("reading a mail: %w", err)
 	}
 	return &Reader{body: body, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}}, nil
 }
 
 func htmlPart(message []byte) (string, error) {
@@ -48,12 +47,16 @@ func htmlPart(message []byte) (string, error) {
 	for {
 		part, err := parts.NextRawPart()
 		if err != nil {
-			return "", fmt.Errorf("looking for the HTML part: %w", err)
+			return "", fmt.Errorf("looking for an HTML part: %w", err)
 		}
 		if kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err != nil || kind != "text/html" {
 			continue
 		}
-		text, err := io.ReadAll(quotedprintable.NewReader(part))
+		var body io.Reader = part
+		if part.Header.Get("Content-Transfer-Encoding") == "quoted-printable" {
+			body = quotedprintable.NewReader(part)
+		}
+		text, err := io.ReadAll(body)
 		return string(text), err
 	}
 }
@@ -63,42 +66,43 @@ var (
 	clickLink = regexp.MustCompile(`https?://[^"'\s]+/c/[^"'\s]+`)
 )
 
-// Open fetches the mail's pixel.
+// Open fetches the mail's tracking pixel, as showing its images does.
 func (r *Reader) Open(ctx context.Context) error {
-	res, err := r.get(ctx, pixelLink.FindString(r.body))
+	status, header, err := r.get(ctx, pixelLink.FindString(r.body))
 	if err != nil {
 		return fmt.Errorf("fetching the pixel: %w", err)
 	}
-	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "image/gif" {
-		return fmt.Errorf("the pixel answered %s with %s", res.Status, res.Header.Get("Content-Type"))
+	if status != http.StatusOK || header.Get("Content-Type") != "image/gif" {
+		return fmt.Errorf("fetching the pixel: answered %d with %q", status, header.Get("Content-Type"))
 	}
 	return nil
 }
 
-// Click follows the mail's first link and returns where it leads.
+// Click follows the mail's first tracked link and returns where it leads,
+// without going there.
 func (r *Reader) Click(ctx context.Context) (*url.URL, error) {
-	res, err := r.get(ctx, clickLink.FindString(r.body))
+	status, header, err := r.get(ctx, clickLink.FindString(r.body))
 	if err != nil {
-		return nil, fmt.Errorf("following the link: %w", err)
+		return nil, fmt.Errorf("following a link: %w", err)
 	}
-	if res.StatusCode != http.StatusFound {
-		return nil, fmt.Errorf("the link answered %s", res.Status)
+	if status != http.StatusFound {
+		return nil, fmt.Errorf("following a link: answered %d", status)
 	}
-	return url.Parse(res.Header.Get("Location"))
+	return url.Parse(header.Get("Location"))
 }
 
-func (r *Reader) get(ctx context.Context, link string) (*http.Response, error) {
+func (r *Reader) get(ctx context.Context, link string) (int, http.Header, error) {
 	if link == "" {
-		return nil, errors.New("the mail has no such link")
+		return 0, nil, errors.New("the mail has no such link")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, html.UnescapeString(link), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, html.UnescapeString(link), http.NoBody)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0")
 	res, err := r.http.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	return res, res.Body.Close()
+	return res.StatusCode, res.Header, res.Body.Close()
 }
