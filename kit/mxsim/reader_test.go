@@ -9,8 +9,8 @@ import (
 	"kurir.dev/kit/mxsim"
 )
 
-// message is a multipart mail whose HTML part holds the given links.
-func message(pixel, link string) []byte {
+// page is a multipart mail whose HTML part holds the given links.
+func page(pixel, link string) []byte {
 	body := `<p>Halo</p><a href=3D"` + link + `">bayar</a><img src=3D"` + pixel + `">`
 	return []byte(strings.ReplaceAll(`From: a@example.test
 To: b@example.test
@@ -43,7 +43,7 @@ func TestReader(t *testing.T) {
 	}))
 	t.Cleanup(site.Close)
 
-	r, err := mxsim.NewReader(message(site.URL+"/o/t.gif", site.URL+"/c/t"))
+	r, err := mxsim.NewReader(page(site.URL+"/o/t.gif", site.URL+"/c/t"))
 	if err != nil {
 		t.Fatalf("NewReader() = %v", err)
 	}
@@ -67,7 +67,7 @@ func TestReaderRefuses(t *testing.T) {
 			t.Errorf("NewReader(%s) = nil, want an error", name)
 		}
 	}
-	r, err := mxsim.NewReader(message("x", "y"))
+	r, err := mxsim.NewReader(page("x", "y"))
 	if err != nil {
 		t.Fatal(err)
 	}
