@@ -16,9 +16,19 @@ type handler struct{ slog.Handler }
 func newHandler(w io.Writer, format string, level slog.Leveler) slog.Handler {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "text" {
-		return handler{slog.NewTextHandler(w, opts)}
+		return newCalm(handler{slog.NewTextHandler(w, opts)})
 	}
-	return handler{slog.NewJSONHandler(w, opts)}
+	opts.ReplaceAttr = spellOut
+	return newCalm(handler{slog.NewJSONHandler(w, opts)})
+}
+
+// spellOut writes a duration with its unit, "1.5s", where JSON would give a bare
+// number of nanoseconds.
+func spellOut(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // Handle writes r with the ids of the span in ctx, if there is one.
