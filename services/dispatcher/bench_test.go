@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,5 +73,46 @@ func fill(b *testing.B, y *yard, n int, body []byte) {
 	defer cancel()
 	if err := y.producer.Part().Stop(ctx); err != nil || failed.Load() > 0 {
 		b.Fatalf("filling the lane: %v, %d records failed", err, failed.Load())
+	}
+}
+
+// BenchmarkCodeInFlood is how long a one-time password takes from its record's
+// acknowledgement to the sink, idle and while bulk mail is drained flat out to
+// the same host.
+func BenchmarkCodeInFlood(b *testing.B) {
+	for _, flood := range []int{0, 40000} {
+		b.Run(fmt.Sprintf("bulk=%d", flood), func(b *testing.B) {
+			y := build(b)
+			arrived := make(chan time.Time, 1)
+			y.host("mx.example.org", mxsim.HostConfig{Received: func(r mxsim.Received) {
+				if r.To == "otp@example.org" {
+					arrived <- r.At
+				}
+			}})
+			y.dns.MX("example.org", "mx.example.org")
+			if flood > 0 {
+				fill(b, y, flood, []byte("From: a@example.com\r\nSubject: hi\r\n\r\n"+strings.Repeat("0123456789 abcdefgh\r\n", 90)))
+				y.producer = broker.NewProducer(y.client, y.tel)
+			}
+			y.start()
+			y.send(lane.OTP, "otp@example.org")
+			<-arrived // warm
+			var took []time.Duration
+			for b.Loop() {
+				y.send(lane.OTP, "otp@example.org")
+				begin := time.Now()
+				took = append(took, max((<-arrived).Sub(begin), 0))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+			left, err := y.client.Lag(context.Background(), "kurir.dispatcher.bulk", y.client.Topics().Lane(lane.Bulk))
+			if err == nil {
+				b.ReportMetric(float64(left[y.client.Topics().Lane(lane.Bulk)].Depth), "bulk-left")
+			}
+			if err := y.producer.Part().Stop(context.Background()); err != nil {
+				b.Error(err)
+			}
+		})
 	}
 }

@@ -27,11 +27,12 @@ type warden struct {
 	ready    *app.Ready
 	log      *slog.Logger
 	topics   chan struct{} // closes when the topics are there
+	open     bool          // the gate, as last set by run
 }
 
 // newWarden makes a warden; the broker's gate is shut until it has looked.
 func newWarden(b *broker.Client, p *broker.Producer, lanes []string, ready *app.Ready, log *slog.Logger) *warden {
-	ready.Set("broker", false, "topics are not there yet")
+	ready.Set("broker", false, "not reached yet")
 	return &warden{broker: b, producer: p, lanes: lanes, ready: ready, log: log, topics: make(chan struct{})}
 }
 
@@ -40,7 +41,8 @@ func (w *warden) run(ctx context.Context) error {
 	err := backoff.Policy{Base: 200 * time.Millisecond, Max: 5 * time.Second}.Retry(ctx,
 		func(ctx context.Context, _ int) error { return w.broker.EnsureTopics(ctx, w.lanes) },
 		func(n int, err error) {
-			w.log.WarnContext(ctx, "broker is not ready; trying again", slog.Int("attempt", n), slog.Any("error", err))
+			w.ready.Set("broker", false, err.Error())
+			w.log.WarnContext(ctx, "broker not ready, trying again", slog.Int("attempt", n), slog.Any("error", err))
 		})
 	if err != nil {
 		return err // stopped before the broker came
@@ -81,9 +83,17 @@ func (w *warden) look(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // stopping, which says nothing of the broker
 	}
-	was, _ := w.ready.OK()
-	w.ready.Set("broker", err == nil, "does not answer")
-	if err != nil && was {
-		w.log.WarnContext(ctx, "not ready", slog.Any("error", err))
+	was := w.open
+	w.open = err == nil
+	if err != nil {
+		w.ready.Set("broker", false, err.Error())
+		if was {
+			w.log.WarnContext(ctx, "broker does not answer, not ready", slog.Any("error", err))
+		}
+		return
+	}
+	w.ready.Set("broker", true, "")
+	if !was {
+		w.log.InfoContext(ctx, "broker answers")
 	}
 }

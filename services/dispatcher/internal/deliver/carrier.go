@@ -77,6 +77,9 @@ func (c *carrier) hangUp() {
 
 // carry makes one attempt at a mail and sees to what came of it.
 func (c *carrier) carry(j *job) site.Verdict {
+	if !j.lane.Inline {
+		c.rush.StandAside(j.lease.Context())
+	}
 	begin := c.Now()
 	if j.leaving() || c.Journal.Admit(j.lease.Context(), j.lane.Name) != nil {
 		c.abandon(j)

@@ -31,6 +31,7 @@ import (
 	"kurir.dev/services/dispatcher/internal/dial"
 	"kurir.dev/services/dispatcher/internal/dkim"
 	"kurir.dev/services/dispatcher/internal/dns"
+	"kurir.dev/services/dispatcher/internal/gate"
 	"kurir.dev/services/dispatcher/internal/journal"
 	"kurir.dev/services/dispatcher/internal/queue"
 	"kurir.dev/services/dispatcher/internal/route"
@@ -73,6 +74,7 @@ type Engine struct {
 	cfg    Config
 	sites  *site.Sites[*job]
 	broken brokenTLS
+	rush   gate.Rush
 	own    []string
 
 	mu      sync.Mutex

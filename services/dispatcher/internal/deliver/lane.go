@@ -56,6 +56,7 @@ type job struct {
 	hosts   []dns.Host // of the MX route, best first
 	signed  *dkim.Signed
 	tries   uint32 // in this release
+	calm    func() // ends the rush of an urgent mail's first try
 	doubt   bool   // an earlier try may have delivered it
 	doubted int    // how often it went out again at once for that
 	last    journal.Outcome
@@ -93,7 +94,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		l.bury(d, err)
 		return
 	}
-	j := &job{mail: mail, home: l, lane: l.lane, lease: d}
+	j := &job{mail: mail, home: l, lane: l.lane, lease: d, calm: func() {}}
 	joined := false
 	known, fresh := l.ledger.begin(d.Partition, mail.Key, j, func(other *job) bool {
 		if other.lease.Context().Err() != nil {
@@ -115,6 +116,9 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		attribute.String("kurir.mail_id", mail.MailID), attribute.String("kurir.lane", mail.Lane), attribute.String("kurir.tenant", mail.Tenant),
 		attribute.Int64("kurir.attempt", int64(mail.Attempt)), attribute.String("kurir.recipient_domain", mail.Domain),
 	))
+	if j.lane.Inline {
+		j.calm = e.rush.Begin()
+	}
 	j.tries = known.Sequence // of what an earlier owner tried and could not end
 	if known.Kind == journal.Committing {
 		if j.holds() {

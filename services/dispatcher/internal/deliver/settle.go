@@ -16,6 +16,7 @@ import (
 // settle writes down what ended this release of the mail and lets go of its
 // record.
 func (e *Engine) settle(j *job, o journal.Outcome) {
+	j.calm()
 	e.complete(j, &o)
 	e.observe(j, o)
 	done := func(offset int64, ok bool) {
@@ -58,6 +59,7 @@ func (e *Engine) complete(j *job, o *journal.Outcome) {
 // release takes the job out of flight and gives back its records.
 func (e *Engine) release(j *job, o journal.Outcome, offset int64, ok bool) []*custody.Delivery {
 	home := j.home
+	j.calm()
 	if ok {
 		home.ledger.recall(j.lease.Partition, j.mail.Key, journal.Settled{
 			Kind: o.Kind, Offset: offset, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason(),
@@ -128,6 +130,7 @@ func (e *Engine) later(j *job, o journal.Outcome) journal.Kind {
 	e.observe(j, o)
 	e.Journal.Note(j.lease.Context(), j.mail, o, j.lease.Partition)
 	j.last = o
+	j.calm()
 	e.mu.Lock()
 	e.waiting[j] = o.NextAt
 	e.mu.Unlock()
