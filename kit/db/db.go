@@ -69,6 +69,9 @@ func Open(ctx context.Context, url string, migrations []Migration) (*DB, error) 
 		return nil, errors.Join(fmt.Errorf("reaching the %s store: %w", scheme, err), d.Close())
 	}
 	if err := d.migrate(ctx, migrations); err != nil {
+		if !d.postgres { // its url may hold a password
+			err = fmt.Errorf("%s: %w", rest, err)
+		}
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil

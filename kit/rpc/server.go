@@ -107,7 +107,7 @@ func NewServer(cfg ServerConfig, deps ServerDeps) (*Server, error) {
 	listener := deps.Listener
 	if listener == nil {
 		ctx := context.Background() //nolint:forbidigo // binding a port takes no time that one could cancel
-		if listener, err = app.Listen(ctx, cfg.Listen, "choose another with -listen or the key listen"); err != nil {
+		if listener, err = app.Listen(ctx, cfg.Listen, "choose another with -listen or the key grpc.listen"); err != nil {
 			return nil, err
 		}
 	}

@@ -325,7 +325,7 @@ func TestPortTaken(t *testing.T) {
 	if err := again.Part().Stop(t.Context()); err != nil {
 		t.Errorf("Stop(never started) = %v, want nil", err)
 	}
-	want := "listen " + addr + ": address already in use: choose another with -listen or the key listen"
+	want := "listen " + addr + ": address already in use: choose another with -listen or the key grpc.listen"
 	if err.Error() != want {
 		t.Errorf("NewServer(taken) = %q, want %q", err, want)
 	}

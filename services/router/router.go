@@ -77,7 +77,7 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	}
 	db, err := store.Open(ctx, cfg.Store.URL, cfg.Lanes.Names())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("store.url: %w", err)
 	}
 	s, err := assemble(ctx, deps, cfg, db)
 	if err != nil {

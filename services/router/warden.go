@@ -30,13 +30,14 @@ type warden struct {
 	lanes    []string
 	ready    *app.Ready
 	log      *slog.Logger
-	topics   chan struct{} // closes when the topics are there
+	topics   chan struct{}   // closes when the topics are there
+	open     map[string]bool // the gates, as last set by run
 }
 
 // newWarden makes a warden; the broker's gate is shut until it has looked.
 func newWarden(b *broker.Client, p *broker.Producer, s *store.Store, lanes []string, ready *app.Ready, log *slog.Logger) *warden {
-	ready.Set("broker", false, "topics are not there yet")
-	return &warden{broker: b, producer: p, store: s, lanes: lanes, ready: ready, log: log, topics: make(chan struct{})}
+	ready.Set("broker", false, "not reached yet")
+	return &warden{broker: b, producer: p, store: s, lanes: lanes, ready: ready, log: log, topics: make(chan struct{}), open: map[string]bool{}}
 }
 
 // run works until ctx ends.
@@ -44,7 +45,8 @@ func (w *warden) run(ctx context.Context) error {
 	err := backoff.Policy{Base: 200 * time.Millisecond, Max: 5 * time.Second}.Retry(ctx,
 		func(ctx context.Context, _ int) error { return w.broker.EnsureTopics(ctx, w.lanes) },
 		func(n int, err error) {
-			w.log.WarnContext(ctx, "broker is not ready; trying again", slog.Int("attempt", n), slog.Any("error", err))
+			w.ready.Set("broker", false, err.Error())
+			w.log.WarnContext(ctx, "broker not ready, trying again", slog.Int("attempt", n), slog.Any("error", err))
 		})
 	if err != nil {
 		return nil // stopped before the broker came
@@ -95,9 +97,17 @@ func (w *warden) gate(ctx context.Context, name string, ping func(ctx context.Co
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // stopping, which says nothing of the peer
 	}
-	was, _ := w.ready.OK()
-	w.ready.Set(name, err == nil, "does not answer")
-	if err != nil && was {
-		w.log.WarnContext(ctx, "not ready", slog.String("peer", name), slog.Any("error", err))
+	was := w.open[name]
+	w.open[name] = err == nil
+	if err != nil {
+		w.ready.Set(name, false, err.Error())
+		if was {
+			w.log.WarnContext(ctx, "peer does not answer, not ready", slog.String("peer", name), slog.Any("error", err))
+		}
+		return
+	}
+	w.ready.Set(name, true, "")
+	if !was {
+		w.log.InfoContext(ctx, "peer answers", slog.String("peer", name))
 	}
 }

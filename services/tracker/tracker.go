@@ -103,7 +103,7 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	}
 	db, err := store.Open(ctx, cfg.Store.URL)
 	if err != nil {
-		return nil, fmt.Errorf("opening the store: %w", err)
+		return nil, fmt.Errorf("store.url: %w", err)
 	}
 	s, err := assemble(ctx, deps, cfg, db)
 	if err != nil {

@@ -60,7 +60,7 @@ type op struct {
 func Open(ctx context.Context, url string, lanes []string) (*Store, error) {
 	d, err := db.Open(ctx, url, migrations())
 	if err != nil {
-		return nil, fmt.Errorf("opening the router's store: %w", err)
+		return nil, err
 	}
 	s := &Store{db: d, rank: make(map[string]int, len(lanes))}
 	for i, lane := range lanes {
