@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("APP_TEST_ROLE"); role != "" {
 		app.Main("kurird", func(ctx context.Context, _ []string) error { return play(ctx, role) })
 	}
-	os.Exit(m.Run()) //nolint:forbidigo // a TestMain ends the test binary
+	os.Exit(m.Run())
 }
 
 func play(ctx context.Context, role string) error {

@@ -56,14 +56,14 @@ func start() (*server, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	// The cluster belongs to the process, not to the test that came first.
-	ctx := context.Background()                                      //nolint:forbidigo // see above
-	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), //nolint:gosec // our own words
+	ctx := context.Background()
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"),
 		"-D", filepath.Join(dir, "data"), "-U", "kurir", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	initdb.Dir, initdb.SysProcAttr = dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(dir))
 	}
-	sh := exec.CommandContext(ctx, "/bin/sh", "-c", watchdog, "sh", bin, dir) //nolint:gosec // likewise
+	sh := exec.CommandContext(ctx, "/bin/sh", "-c", watchdog, "sh", bin, dir)
 	sh.Dir, sh.SysProcAttr = dir, attr
 	hold, err := sh.StdinPipe()
 	if err != nil {

@@ -60,7 +60,7 @@ func Postgres(tb testing.TB) string {
 	}
 	tb.Cleanup(func() {
 		// tb.Context has ended by now.
-		if _, err := admin.Exec("DROP SCHEMA " + schema + " CASCADE"); err != nil { //nolint:noctx // see above
+		if _, err := admin.Exec("DROP SCHEMA " + schema + " CASCADE"); err != nil {
 			tb.Errorf("dbtest: dropping schema: %v", err)
 		}
 		_ = admin.Close()
