@@ -69,9 +69,9 @@ cover: ## coverage of kit and the services, as cover.html
 ##@ Interfaces and modules
 
 .PHONY: gen
-gen: $(BIN)/buf ## generate proto/gen and docs/errors.md
+gen: $(BIN)/buf ## generate proto/gen, docs/errors.md and docs/config
 	PATH=$(BIN):$$PATH buf generate
-	go test kurir.dev/e2e/deploy -run='^TestErrorDoc$$' -update
+	go test kurir.dev/e2e/deploy -run='^Test(ErrorDoc|Config)$$' -update
 
 .PHONY: proto-check
 proto-check: $(BIN)/buf ## lint, format, compatibility and freshness of proto/
