@@ -142,7 +142,7 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 		return fmt.Errorf("making metrics: %w", err)
 	}
 
-	warden := newWarden(deps.Broker, producer, cfg.LaneTable.Names(), deps.Ready, log)
+	warden := broker.NewWarden(deps.Broker, producer, cfg.LaneTable.Names(), deps.Ready, log)
 	parts := []app.Part{producer.Part(), outcomes.Part()}
 	if s.inbox != nil {
 		parts = append(parts, s.inbox.Part())
@@ -154,16 +154,16 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 		if err != nil {
 			return err
 		}
-		consumers = append(consumers, app.Loop("lane "+l.Name, warden.after(consumer.Run)))
+		consumers = append(consumers, app.Loop("lane "+l.Name, warden.After(consumer.Run)))
 	}
-	parts = append(parts, together("lanes", consumers...), app.Loop("warden", warden.run))
+	parts = append(parts, app.Together("lanes", consumers...), warden.Part())
 
 	// The door last: a listener that is open is not left behind by an error.
 	api := rpcapi.New(engine.Sites(), engine.Suspend, cfg.SMTP.EHLO, lanes.Names(), deps.Now)
 	if s.server, err = newServer(deps, cfg, api); err != nil {
 		return err
 	}
-	s.part = join("dispatcher", append(parts, s.server.Part())...)
+	s.part = app.Join("dispatcher", append(parts, s.server.Part())...)
 	s.announce(log, signer)
 	return nil
 }

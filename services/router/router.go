@@ -117,7 +117,8 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 	if err != nil {
 		return nil, fmt.Errorf("making the consumer of deferred mail: %w", err)
 	}
-	warden := newWarden(deps.Broker, producer, db, cfg.Lanes.Names(), deps.Ready, log)
+	warden := broker.NewWarden(deps.Broker, producer, cfg.Lanes.Names(), deps.Ready, log)
+	deps.Ready.Set("store", false, "not reached yet")
 	purge := &purge{store: db, log: log, now: deps.Now, window: cfg.Idempotency.Window, remember: cfg.Waiting.Remember}
 	stats := &stats{broker: deps.Broker, store: db, group: cfg.Groups.Dispatcher, lanes: cfg.Lanes.Names()}
 
@@ -131,15 +132,16 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 	if err != nil {
 		return nil, err
 	}
-	return &Service{server: server, part: join("router",
+	return &Service{server: server, part: app.Join("router",
 		db.Part(),
 		producer.Part(),
 		app.Loop("post", post.Run),
 		app.Loop("desk", desk.Run),
 		app.Loop("releaser", releaser.Run),
 		app.Loop("intake", deferred.Run),
-		app.Loop("consumer", warden.after(consumer.Run)),
-		app.Loop("warden", warden.run),
+		app.Loop("consumer", warden.After(consumer.Run)),
+		warden.Part(),
+		app.Loop("store watch", func(ctx context.Context) error { return deps.Ready.Keep(ctx, log, "store", db.Ping) }),
 		app.Loop("purge", purge.run),
 		door(server.Part(), api),
 		api.Part(),

@@ -165,7 +165,7 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 		}
 	}
 	serving := server.Part()
-	return &Service{server: server, pages: pages, part: newChain(
+	return &Service{server: server, pages: pages, part: app.Join("tracker",
 		app.Part{Name: "store", Stop: func(context.Context) error { return db.Close() }},
 		producer.Part(),
 		parcels.Part(),
@@ -179,7 +179,7 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 			hub.Close()
 			return nil
 		}},
-	).part("tracker")}, nil
+	)}, nil
 }
 
 // poll is how often streams look into the store by themselves: only where
