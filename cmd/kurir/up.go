@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"text/tabwriter"
 
 	"kurir.dev/cmd/kurir/demo"
 	"kurir.dev/cmd/kurir/mesh"
@@ -14,48 +17,86 @@ import (
 	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/conf"
 	"kurir.dev/kit/telemetry"
+	"kurir.dev/services/dispatcher"
 )
 
 // upCommand runs the whole mesh until it is told to stop.
 type upCommand struct {
-	Data   string `help:"Directory of everything that is kept." default:"kurir-data"`
-	Config string `help:"YAML file with what differs from the defaults." type:"existingfile"`
+	Data   string `help:"Directory of everything that is kept: kurir-data, unless the configuration says otherwise." placeholder:"DIR"`
+	Config string `help:"YAML file with what differs from the defaults." placeholder:"FILE"`
 	Check  bool   `help:"Check the configuration and exit."`
 	Print  bool   `help:"Print the effective configuration, secrets hidden, and exit."`
 }
 
 // Run runs the mesh.
 func (u *upCommand) Run(ctx context.Context, w io.Writer) error {
-	cfg := mesh.Default(u.Data)
-	if err := conf.Load(u.Config, os.Environ(), "KURIR", &cfg); err != nil {
+	cfg, err := u.load()
+	if err != nil {
 		return err
 	}
-	if u.Print {
+	switch {
+	case u.Print:
 		return conf.Print(w, cfg)
-	}
-	if u.Check {
-		return nil
+	case u.Check:
+		_, err := fmt.Fprintln(w, "the configuration is good")
+		return err
 	}
 	m, err := mesh.New(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	return m.Run(ctx, func(ctx context.Context) error {
-		fmt.Fprint(w, `
-Kurir is up. Nothing leaves this machine: mail goes to the sandbox inbox.
-
-`)
-		for _, door := range m.Doors() {
-			fmt.Fprintf(w, "  %-14s %s\n", door.Name, door.Addr)
+		if err := greet(w, cfg, m.Doors()); err != nil {
+			return err
 		}
-		fmt.Fprintf(w, `
-  kurir send otp --to sari@example.com --code 482913
-  kurir watch
-
-`)
 		<-ctx.Done()
 		return nil
 	})
+}
+
+// load reads the configuration. The flag for the data directory goes before
+// the file and the environment, and the stores are in it unless named.
+func (u *upCommand) load() (mesh.Config, error) {
+	read := func(data string) (mesh.Config, error) {
+		cfg := mesh.Default(data)
+		return cfg, conf.Load(u.Config, os.Environ(), "KURIR", &cfg)
+	}
+	data := u.Data
+	if data == "" {
+		cfg, err := read("kurir-data")
+		if err != nil || cfg.Data == "kurir-data" {
+			return cfg, err
+		}
+		data = cfg.Data
+	}
+	cfg, err := read(data)
+	cfg.Data = data
+	return cfg, err
+}
+
+// greet tells where everything is and what to try.
+func greet(w io.Writer, cfg mesh.Config, doors []mesh.Door) error {
+	where := "No mail leaves this machine: read it in the sandbox inbox."
+	if slices.ContainsFunc(cfg.Dispatcher.Routes, func(r dispatcher.Route) bool { return r.Type != dispatcher.RouteSandbox }) {
+		where = "Mail leaves by the configured routes."
+	}
+	fmt.Fprintf(w, "\nKurir is up. %s\n\n", where)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	flags := map[string]string{}
+	for _, door := range doors {
+		fmt.Fprintf(table, "  %s\t%s\n", door.Name, door.Addr)
+		flags[door.Name] = " --" + door.Name + " " + door.Addr
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	// The commands know where a mesh listens that was left as it is.
+	if usual := mesh.Default(""); cfg.Composer.GRPC.Listen == usual.Composer.GRPC.Listen && cfg.Tracker.GRPC.Listen == usual.Tracker.GRPC.Listen {
+		clear(flags)
+	}
+	_, err := fmt.Fprintf(w, "\nTry:\n\n  kurir send otp --to sari@example.com --code 482913%s\n  kurir watch%s\n\n",
+		flags["composer"], flags["tracker"])
+	return err
 }
 
 // demoCommand runs the demonstration.
@@ -68,12 +109,12 @@ type demoCommand struct {
 }
 
 // errBroken ends the demonstration with status 1.
-var errBroken = fmt.Errorf("mail was lost or sent twice")
+var errBroken = errors.New("mail was lost or sent twice")
 
 // Run runs the demonstration and prints what it showed.
 func (d *demoCommand) Run(ctx context.Context, w io.Writer) error {
 	if d.Bulk < 0 || d.OTP < 1 {
-		return fmt.Errorf("--bulk must not be negative and --otp at least 1")
+		return errors.New("--bulk must not be negative and --otp at least 1")
 	}
 	opts := demo.Options{Bulk: d.Bulk, OTP: d.OTP, LogLevel: d.Log, TraceEndpoint: d.Traces}
 	if !d.JSON {

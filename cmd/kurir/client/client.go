@@ -15,6 +15,7 @@ import (
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/telemetry"
+	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 )
 
 // Access says how to reach a service.
@@ -39,12 +40,18 @@ func (a Access) authorize(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+a.APIKey)
 }
 
-// Explain turns a refused call into what a person at a terminal needs: the
-// message, each field at fault, and when to try again.
-func Explain(err error) error {
-	var f *fault.Error
-	if !errors.As(err, &f) {
+// Explain turns a call to target that failed into what a person at a terminal
+// needs: the message, each field at fault, and when to try again.
+func Explain(target string, err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s did not answer in time", target)
+	case !ok:
 		return err
+	case f.Kind == fault.Unavailable && f.Reason == faultv1.Reason_REASON_UNSPECIFIED:
+		// Our services give a reason; this is the connection speaking.
+		return fmt.Errorf("nobody answers at %s: is kurir up running there?", target)
 	}
 	var b strings.Builder
 	b.WriteString(f.Msg)

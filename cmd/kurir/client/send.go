@@ -123,7 +123,7 @@ func (s *Send) call(ctx context.Context, w io.Writer, t *telemetry.Telemetry,
 	defer conn.Close()
 	receipt, err := send(s.authorize(ctx), mailv1.NewMailServiceClient(conn))
 	if err != nil {
-		return Explain(err)
+		return Explain(s.Composer, err)
 	}
 	_, err = fmt.Fprintf(w, "%s  %s  lane %s, expires %s\n", receipt.GetMailId(), state(receipt.GetState()),
 		receipt.GetLane(), receipt.GetExpiresAt().AsTime().Local().Format(time.DateTime))

@@ -33,7 +33,7 @@ func (s *Status) Run(ctx context.Context, w io.Writer, t *telemetry.Telemetry) e
 	defer conn.Close()
 	res, err := trackerv1.NewTrackerServiceClient(conn).GetMail(s.authorize(ctx), &trackerv1.GetMailRequest{MailId: s.MailID})
 	if err != nil {
-		return Explain(err)
+		return Explain(s.Tracker, err)
 	}
 	m := res.GetMail()
 	if _, err := fmt.Fprintf(w, "%s  %s  lane %s  to %s  trace %s\n", m.GetMailId(), state(m.GetState()),
@@ -67,7 +67,7 @@ func (c *Watch) Run(ctx context.Context, w io.Writer, t *telemetry.Telemetry) er
 	stream, err := trackerv1.NewTrackerServiceClient(conn).WatchEvents(c.authorize(ctx),
 		&trackerv1.WatchEventsRequest{MailIds: c.Mail, After: c.After})
 	if err != nil {
-		return Explain(err)
+		return Explain(c.Tracker, err)
 	}
 	for {
 		res, err := stream.Recv()
@@ -75,7 +75,7 @@ func (c *Watch) Run(ctx context.Context, w io.Writer, t *telemetry.Telemetry) er
 			return nil
 		}
 		if err != nil {
-			return Explain(err)
+			return Explain(c.Tracker, err)
 		}
 		if _, err := fmt.Fprintln(w, res.GetEvent().GetMailId()+"  "+Line(res.GetEvent())); err != nil {
 			return err
@@ -86,7 +86,7 @@ func (c *Watch) Run(ctx context.Context, w io.Writer, t *telemetry.Telemetry) er
 // Line is an event on one line: time, what happened, and what the server said.
 func Line(ev *eventsv1.Event) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %-9s", ev.GetOccurredAt().AsTime().Local().Format("15:04:05.000"), eventName(ev.GetType()))
+	fmt.Fprintf(&b, "%s  %-10s", ev.GetOccurredAt().AsTime().Local().Format("15:04:05.000"), eventName(ev.GetType()))
 	if a := ev.GetAttemptDetail(); a != nil {
 		for _, s := range []string{a.GetHost(), a.GetRemoteIp(), a.GetTls()} {
 			if s != "" {
@@ -108,7 +108,7 @@ func Line(ev *eventsv1.Event) string {
 	if n := ev.GetNote(); n != nil {
 		b.WriteString("  " + n.GetReason())
 	}
-	return b.String()
+	return strings.TrimRight(b.String(), " ")
 }
 
 func eventName(t eventsv1.EventType) string {

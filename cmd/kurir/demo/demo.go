@@ -88,37 +88,50 @@ func show(ctx context.Context, m *mesh.Mesh, sink *arrivals, opts Options) (r Re
 		}
 	}()
 
+	fmt.Fprint(opts.Out, introduction)
 	say(opts.Out, "One mail of each kind")
 	billID, err := kinds(ctx, m, p, opts.Out, &r)
 	if err != nil {
 		return r, err
 	}
 
-	say(opts.Out, "%d OTPs while nothing else is sent", opts.OTP)
+	say(opts.Out, "%d OTPs, one after the other, with nothing else to do", opts.OTP)
 	idle, err := p.idle(ctx, opts.OTP)
 	if err != nil {
 		return r, err
 	}
+	tell(opts.Out, "half were delivered within %.1f ms of the call, 99 %% within %.1f ms", quantile(idle, 0.50), quantile(idle, 0.99))
 
-	say(opts.Out, "%d bulk mails to the same servers, %d OTPs all through them", opts.Bulk, opts.OTP)
-	flooded, err := flood(ctx, p, opts, &r)
-	if err != nil {
-		return r, err
+	var flooded []time.Duration
+	if opts.Bulk > 0 {
+		say(opts.Out, "A flood of %d bulk mails to the same host, and %d OTPs all through it", opts.Bulk, opts.OTP)
+		if flooded, err = flood(ctx, p, opts, &r); err != nil {
+			return r, err
+		}
+		tell(opts.Out, "half of the OTPs were delivered within %.1f ms, 99 %% within %.1f ms", quantile(flooded, 0.50), quantile(flooded, 0.99))
 	}
 	r.latencies(idle, flooded)
 
-	say(opts.Out, "The bill is opened, its pay link followed, the invoice paid")
+	say(opts.Out, "The customer opens the bill, follows its pay link and pays")
 	if err := life(ctx, m.Tracker(), sink.message(billTo), opts.Out, &r); err != nil {
 		return r, err
 	}
 
-	say(opts.Out, "Every mail to its final event")
+	say(opts.Out, "Every accepted mail is followed to its final event")
 	if err := book.wait(ctx); err != nil {
 		return r, err
 	}
 	book.verdict(&r, sink)
+	tell(opts.Out, "%d accepted, %d delivered, %d lost, %d sent twice", r.Accepted, r.Delivered, r.Lost, r.Duplicates)
 	return r, timeline(ctx, m.Tracker(), billID, opts.Out)
 }
+
+// introduction tells what is about to be seen.
+const introduction = `
+The whole of Kurir runs in this process, in a temporary directory: composer,
+router, dispatcher and tracker, a broker that speaks Kafka, and SQLite. Beside
+it run a name server and a mail host to deliver to. Nothing leaves this machine.
+`
 
 const (
 	billTo     = "sari@" + domain
@@ -132,7 +145,7 @@ func kinds(ctx context.Context, m *mesh.Mesh, p *postman, out io.Writer, r *Resu
 	if err != nil {
 		return "", err
 	}
-	tell(out, "OTP delivered %s after the call", took.Round(100*time.Microsecond))
+	tell(out, "an OTP: delivered %s after the call", took.Round(100*time.Microsecond))
 
 	p.sink.keep(billTo)
 	billCame, reminderCame := p.sink.expect(billTo), p.sink.expect(reminderTo)
@@ -165,16 +178,13 @@ func kinds(ctx context.Context, m *mesh.Mesh, p *postman, out io.Writer, r *Resu
 			return "", context.Cause(ctx)
 		}
 	}
-	tell(out, "bill and reminder delivered")
+	tell(out, "an e-bill and a payment reminder: delivered")
 	return sent.GetReceipt().GetMailId(), nil
 }
 
 // flood runs the flood with its progress shown, and sets the bulk rate.
 func flood(ctx context.Context, p *postman, opts Options, r *Result) ([]time.Duration, error) {
 	done := p.sink.after(opts.Bulk)
-	if opts.Bulk == 0 {
-		return nil, nil
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var showing errgroup.Group
@@ -258,8 +268,8 @@ func life(ctx context.Context, tracker trackerv1.TrackerServiceClient, message [
 		inv := res.GetInvoice()
 		r.Invoice = InvoiceResult{Opens: inv.GetOpens(), Clicks: inv.GetClicks(), Paid: inv.GetState() == trackerv1.InvoiceState_INVOICE_STATE_PAID}
 		if r.Invoice.Opens > 0 && r.Invoice.Clicks > 0 && r.Invoice.Paid {
-			tell(out, "%s: %d open, %d click, paid by mail %s (%s)", invoiceID, inv.GetOpens(), inv.GetClicks(),
-				inv.GetPaidByMailId(), inv.GetAttribution())
+			tell(out, "invoice %s: opened %s, clicked %s, paid; the payment is credited to mail %s", invoiceID,
+				times(inv.GetOpens()), times(inv.GetClicks()), inv.GetPaidByMailId())
 			return nil
 		}
 		select {
@@ -276,11 +286,19 @@ func timeline(ctx context.Context, tracker trackerv1.TrackerServiceClient, mailI
 	if err != nil {
 		return fmt.Errorf("reading the bill's timeline: %w", err)
 	}
-	say(out, "Where is the bill? (kurir status %s)", mailID)
+	say(out, "What happened to the bill, as kurir status %s would show it", mailID)
 	for _, ev := range res.GetTimeline() {
 		tell(out, "%s", client.Line(ev))
 	}
 	return nil
+}
+
+// times is how often, in words.
+func times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func say(out io.Writer, format string, args ...any) { fmt.Fprintf(out, "\n"+format+"\n", args...) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -45,20 +46,24 @@ func (r *Result) JSON(w io.Writer) error {
 
 // Print writes r for people.
 func (r *Result) Print(w io.Writer) error {
-	paid := "open"
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-14s"+format+"\n", append([]any{name}, args...)...)
+	}
+	b.WriteString("\nSummary\n\n")
+	line("mails", "%d accepted, %d delivered, %d lost, %d sent twice", r.Accepted, r.Delivered, r.Lost, r.Duplicates)
+	line("OTP, idle", "p50 %.1f ms, p99 %.1f ms, from the call to the mail host's 250", r.OTPIdleP50, r.OTPIdleP99)
+	if r.BulkPerSecond > 0 {
+		line("OTP, flooded", "p50 %.1f ms, p99 %.1f ms: p99 is %.1f times the idle one", r.OTPFloodP50, r.OTPFloodP99, r.OTPP99Ratio)
+		line("bulk", "%.0f mails/s, from the first accepted to the last delivered", r.BulkPerSecond)
+	}
+	paid := "not paid"
 	if r.Invoice.Paid {
 		paid = "paid"
 	}
-	_, err := fmt.Fprintf(w, `
-  mails      %d accepted, %d delivered, %d lost, %d sent twice
-  bulk       %.0f mails/s from first accept to last 250
-  OTP idle   p50 %.1f ms   p99 %.1f ms   (call to 250)
-  OTP flood  p50 %.1f ms   p99 %.1f ms   p99 is %.1f times the idle one
-  invoice    %d opens, %d clicks, %s
-  trace      %s
-`, r.Accepted, r.Delivered, r.Lost, r.Duplicates, r.BulkPerSecond,
-		r.OTPIdleP50, r.OTPIdleP99, r.OTPFloodP50, r.OTPFloodP99, r.OTPP99Ratio,
-		r.Invoice.Opens, r.Invoice.Clicks, paid, r.TraceID)
+	line("invoice", "opened %s, clicked %s, %s", times(r.Invoice.Opens), times(r.Invoice.Clicks), paid)
+	line("trace", "%s: the bill, from the call to the click", r.TraceID)
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 

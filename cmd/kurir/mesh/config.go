@@ -48,6 +48,7 @@ func Default(data string) Config {
 		Telemetry: telemetry.Default(), Broker: broker.Default(),
 		Composer: composer.Default(), Router: router.Default(), Dispatcher: dispatcher.Default(), Tracker: tracker.Default(),
 	}
+	c.Telemetry.Log.Format = "text" // for the person at the terminal
 	c.Broker.Addrs, c.Broker.Partitions = nil, 1
 	c.Router.Store.URL = "sqlite:" + filepath.Join(data, "router.db")
 	c.Tracker.Store.URL = "sqlite:" + filepath.Join(data, "tracker.db")
