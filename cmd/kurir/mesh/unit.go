@@ -32,11 +32,10 @@ type unit struct {
 	mu   sync.Mutex
 	door net.Listener // guarded by mu
 
-	life    wiring
-	parts   []app.Part    // in start order
-	started int           // how many of them run
-	over    chan struct{} // closed at the end of a life
-	failed  chan error
+	life   wiring
+	part   app.Part      // of this life
+	over   chan struct{} // closed at the end of it
+	failed chan error    // of all lives
 }
 
 // wiring is what one life of a service is given.
@@ -72,7 +71,7 @@ func (u *unit) make(ctx context.Context) (err error) {
 		return err
 	}
 	ops := app.Ops(u.ops, w.telemetry, w.ready, func(out io.Writer) error { return conf.Print(out, u.config) })
-	u.parts = []app.Part{ops, service}
+	u.part = app.Join(u.name, ops, service)
 	return nil
 }
 
@@ -99,48 +98,29 @@ func (u *unit) lasting() app.Part {
 }
 
 func (u *unit) start(ctx context.Context) error {
-	u.over = make(chan struct{})
-	for _, p := range u.parts {
-		if p.Start != nil {
-			if err := p.Start(ctx); err != nil {
-				return errors.Join(fmt.Errorf("%s: %w", p.Name, err), u.stop(context.WithoutCancel(ctx)))
-			}
-		}
-		u.started++
-		if p.Failed != nil {
-			go u.watch(p, u.over)
-		}
+	if err := u.part.Start(ctx); err != nil {
+		return err
 	}
+	u.over = make(chan struct{})
+	go u.watch(u.part, u.over)
 	return nil
 }
 
 // watch passes a failure of p on, until the unit's life is over.
 func (u *unit) watch(p app.Part, over <-chan struct{}) {
-	var err error
 	select {
-	case err = <-p.Failed:
+	case err := <-p.Failed:
+		select {
+		case u.failed <- err:
+		default: // one failure stops the mesh
+		}
 	case <-over:
-	}
-	if err == nil {
-		return
-	}
-	select {
-	case u.failed <- err:
-	default: // one failure stops the mesh
 	}
 }
 
 func (u *unit) stop(ctx context.Context) error {
-	var faults []error
-	if u.started > 0 {
-		close(u.over)
-	}
-	for ; u.started > 0; u.started-- {
-		if p := u.parts[u.started-1]; p.Stop != nil {
-			faults = append(faults, p.Stop(ctx))
-		}
-	}
-	return errors.Join(faults...)
+	close(u.over)
+	return u.part.Stop(ctx)
 }
 
 // wait returns when the service can do its work.
