@@ -99,6 +99,9 @@ func (u *unit) lasting() app.Part {
 
 func (u *unit) start(ctx context.Context) error {
 	if err := u.part.Start(ctx); err != nil {
+		if taken, ok := errors.AsType[*app.ListenError](err); ok { // only the ops page listens so late
+			taken.Hint = "choose another for ops." + u.name
+		}
 		return err
 	}
 	u.over = make(chan struct{})
