@@ -80,6 +80,14 @@ func TestSubmitRefuses(t *testing.T) {
 			func(s *admission.Submission) { s.Mail.ReturnDomain = "no domain" },
 			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,
 		},
+		"NUL in key": {
+			func(s *admission.Submission) { s.IdempotencyKey = "a\x00b" },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,
+		},
+		"NUL in invoice": {
+			func(s *admission.Submission) { s.Mail.Facts.Invoice = "INV\x00" },
+			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,
+		},
 		"no message": {
 			func(s *admission.Submission) { s.Mail.Message = nil },
 			fault.Invalid, faultv1.Reason_REASON_INVALID_FIELD,

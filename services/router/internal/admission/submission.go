@@ -22,6 +22,7 @@
 package admission
 
 import (
+	"strings"
 	"time"
 
 	"kurir.dev/kit/fault"
@@ -107,6 +108,9 @@ func (r Rules) check(s Submission, now time.Time) (draft, error) {
 	if m.ID == "" || m.Tenant == "" {
 		return draft{}, fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, "mail_id", "mail id and tenant must be given")
 	}
+	if err := storable(s); err != nil {
+		return draft{}, err
+	}
 	expiry, ok := l.ClampExpiry(s.ExpiresIn)
 	if !ok {
 		return draft{}, fault.Invalidf(faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE, "expires_in",
@@ -128,6 +132,23 @@ func (r Rules) check(s Submission, now time.Time) (draft, error) {
 	m.AcceptedAt, m.ExpiresAt = now, leaves.Add(expiry)
 	d.mail = m
 	return d, nil
+}
+
+// storable refuses NUL in what the store keeps as text: a database that cannot
+// hold it would fail the whole commit, and with it the mail of others.
+func storable(s Submission) error {
+	for _, f := range []struct{ name, value string }{
+		{"mail_id", s.Mail.ID},
+		{"tenant", s.Mail.Tenant},
+		{"idempotency_key", s.IdempotencyKey},
+		{"facts.invoice_id", s.Mail.Facts.Invoice},
+		{"facts.template", s.Mail.Facts.Template},
+	} {
+		if strings.ContainsRune(f.value, 0) {
+			return fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, f.name, "holds NUL")
+		}
+	}
+	return nil
 }
 
 // lane finds the lane for a kind and what was asked for: a lower one than the

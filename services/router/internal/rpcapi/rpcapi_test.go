@@ -252,3 +252,13 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+// TestFingerprintIsText: a hash is bytes, and PostgreSQL takes no text that is
+// not UTF-8 or holds NUL.
+func TestFingerprintIsText(t *testing.T) {
+	t.Parallel()
+	got, err := submission(&routerv1.Submission{Fingerprint: []byte{0, 0xff, 'a'}})
+	if err != nil || got.Fingerprint != "00ff61" {
+		t.Errorf("submission().Fingerprint = %q, %v, want %q", got.Fingerprint, err, "00ff61")
+	}
+}

@@ -2,6 +2,7 @@ package rpcapi
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"sync"
@@ -143,7 +144,7 @@ func submission(in *routerv1.Submission) (admission.Submission, error) {
 		},
 		Lane:           in.GetLane(),
 		IdempotencyKey: in.GetIdempotencyKey(),
-		Fingerprint:    string(in.GetFingerprint()),
+		Fingerprint:    hex.EncodeToString(in.GetFingerprint()), // stores keep text, not bytes
 		ExpiresIn:      in.GetExpiresIn().AsDuration(),
 	}
 	if in.GetSendAt() != nil {
