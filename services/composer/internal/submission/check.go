@@ -51,10 +51,30 @@ func (c *Composer) check(req *Request) (*draft, error) {
 	if d.content, err = req.Item.content(c, t, &req.Options); err != nil {
 		return nil, err
 	}
+	if err := req.checkNotes(); err != nil {
+		return nil, err
+	}
 	if err := c.checkLane(d); err != nil {
 		return nil, err
 	}
 	return d, c.checkTimes(d)
+}
+
+// checkNotes checks what no reader sees but every event carries: NUL is no text
+// to the databases it ends up in.
+func (r *Request) checkNotes() error {
+	if err := noNUL("idempotency_key", r.Key); err != nil {
+		return err
+	}
+	if err := noNUL("options.campaign", r.Options.Campaign); err != nil {
+		return err
+	}
+	for name, value := range r.Options.Labels {
+		if err := noNUL("options.labels", name+value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recipient checks the To address.

@@ -97,16 +97,22 @@ func (c *Composer) Send(ctx context.Context, to Custodian, req *Request) (Receip
 
 // submit composes the draft under an id and hands it over.
 func (c *Composer) submit(ctx context.Context, to Custodian, d *draft, id string) (Receipt, error) {
-	leave, err := c.gate.Enter(ctx, d.content.kind == kind.OTP)
-	if err != nil {
-		return Receipt{}, err
-	}
-	s, err := c.compose(d, id)
-	leave()
+	s, err := c.inTurn(ctx, d, id)
 	if err != nil {
 		return Receipt{}, err
 	}
 	return to.Submit(ctx, s)
+}
+
+// inTurn composes when it is the draft's turn, and gives the turn up whatever
+// comes of it, a panic of a template too.
+func (c *Composer) inTurn(ctx context.Context, d *draft, id string) (*Submission, error) {
+	leave, err := c.gate.Enter(ctx, d.content.kind == kind.OTP)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return c.compose(d, id)
 }
 
 // pending returns the mail id of the try that left the key pending; "" for any
