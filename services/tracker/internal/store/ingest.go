@@ -269,13 +269,18 @@ func (b *batch) touch(k key, before mail.Mail, m *mail.Mail) {
 	b.touched[k] = max(b.touched[k], how)
 }
 
+// LateReminder is how long after the event that a reminder waits the router is
+// asked to cancel it: the event is told before the reminder has come to the
+// waiting room, where alone it can be cancelled.
+const LateReminder = 3 * time.Second
+
 // bill lets an event happen to the mail's invoice.
 func (b *batch) bill(e mail.Event, before mail.Mail, m *mail.Mail, verdict mail.Verdict) {
 	inv := b.invoices[key{m.Tenant, m.Facts.InvoiceID}]
 	b.entries = append(b.entries, inv.Mail(*m, e, verdict, before.Facts.InvoiceID == "")...)
 	waits := m.State == mail.Scheduled || m.State == mail.Deferred || m.State == mail.Held
 	if verdict == mail.Moves && waits && m.Facts.Kind == mail.Reminder && inv.State.Settled() {
-		b.errands = append(b.errands, errandRow(CancelReminders, inv.Tenant, inv.ID, "", b.now, b.now))
+		b.errands = append(b.errands, errandRow(CancelReminders, inv.Tenant, inv.ID, "", b.now.Add(LateReminder), b.now))
 	}
 }
 

@@ -293,7 +293,11 @@ func reminderIsCalledOff(t *testing.T, s *store.Store) {
 	f.take(t, bill(1, "INV-1").event(mail.DeferredFor, 1, 0))
 	late := reminder(2, "INV-1")
 	f.take(t, late.event(mail.ScheduledFor, 0, 0))
-	got, err := s.ClaimErrands(t.Context(), Noon(), Noon(), 10)
+	due := Noon().Add(store.LateReminder)
+	if got, err := s.ClaimErrands(t.Context(), due.Add(-1), due, 10); err != nil || len(got) != 0 {
+		t.Errorf("ClaimErrands = %+v, %v, want none while the reminder is on its way to the waiting room", got, err)
+	}
+	got, err := s.ClaimErrands(t.Context(), due, due, 10)
 	if err != nil || len(got) != 1 || got[0].Kind != store.CancelReminders || got[0].Subject != "INV-1" {
 		t.Errorf("ClaimErrands = %+v, %v, want the one that cancels the reminder", got, err)
 	}
