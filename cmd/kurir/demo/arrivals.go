@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ type arrivals struct {
 	first map[string]chan time.Time // closed over by whoever waits for a recipient
 	kept  map[string][]byte         // messages asked for by keep
 	bulk  int
-	marks []mark
+	marks []mark // in rising order
 	last  time.Time
 }
 
@@ -55,8 +56,7 @@ func (a *arrivals) message(recipient string) []byte {
 	return a.kept[recipient]
 }
 
-// after returns a channel that is closed once n bulk mails arrived. Marks are
-// set in rising order, before the first bulk mail.
+// after returns a channel that is closed once n bulk mails arrived.
 func (a *arrivals) after(n int) <-chan struct{} {
 	done := make(chan struct{})
 	a.mu.Lock()
@@ -65,7 +65,8 @@ func (a *arrivals) after(n int) <-chan struct{} {
 		close(done)
 		return done
 	}
-	a.marks = append(a.marks, mark{at: n, done: done})
+	at, _ := slices.BinarySearchFunc(a.marks, n, func(m mark, n int) int { return m.at - n })
+	a.marks = slices.Insert(a.marks, at, mark{at: n, done: done})
 	return done
 }
 

@@ -71,8 +71,24 @@ func (u *unit) make(ctx context.Context) (err error) {
 		return err
 	}
 	ops := app.Ops(u.ops, w.telemetry, w.ready, func(out io.Writer) error { return conf.Print(out, u.config) })
-	u.part = app.Join(u.name, ops, service)
+	u.part = app.Join(u.name, hinted(ops, "choose another for ops."+u.name), service)
 	return nil
+}
+
+// hinted gives the hint with an address that p cannot listen on.
+func hinted(p app.Part, hint string) app.Part {
+	start := p.Start
+	if start == nil {
+		return p
+	}
+	p.Start = func(ctx context.Context) error {
+		err := start(ctx)
+		if taken, ok := errors.AsType[*app.ListenError](err); ok {
+			taken.Hint = hint
+		}
+		return err
+	}
+	return p
 }
 
 // open opens the unit's gRPC door.
@@ -99,9 +115,6 @@ func (u *unit) lasting() app.Part {
 
 func (u *unit) start(ctx context.Context) error {
 	if err := u.part.Start(ctx); err != nil {
-		if taken, ok := errors.AsType[*app.ListenError](err); ok { // only the ops page listens so late
-			taken.Hint = "choose another for ops." + u.name
-		}
 		return err
 	}
 	u.over = make(chan struct{})
