@@ -155,7 +155,7 @@ func (b *brokerCommand) Run(ctx context.Context) error {
 	cfg := embedded.Config{Dir: filepath.Join(b.Data, "kafka"), Sync: true}
 	e, err := embedded.Start(ctx, cfg, t.Log)
 	if err != nil {
-		return err
+		return fmt.Errorf("data: %w", err)
 	}
 	t.Log.InfoContext(ctx, "broker listening", slog.String("addr", e.Addr()))
 	ready := app.NewReady()

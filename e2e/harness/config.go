@@ -14,6 +14,11 @@ import (
 type Options struct {
 	// TraceEndpoint is an OTLP/gRPC collector; empty exports nothing.
 	TraceEndpoint string
+	// Processes runs the mesh as processes, whatever the flag -runner says.
+	Processes bool
+	// Without names processes that are not started; the others are then not
+	// waited for.
+	Without []string
 }
 
 // config is the default mesh with doors of its own, mail by MX of the

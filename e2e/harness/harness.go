@@ -64,11 +64,11 @@ func Start(t *testing.T, opts Options) *Mesh {
 	m := &Mesh{DNS: dns, network: fmt.Sprintf("127.%d.%d", 16+rand.IntN(200), rand.IntN(255)), port: freePort(t)}
 	m.doors = openDoors(t)
 	cfg := config(t.TempDir(), dns.Addr(), m.port, m.doors, opts)
-	switch *runner {
-	case "inprocess":
+	switch {
+	case opts.Processes || *runner == "processes":
+		m.runs = asProcesses(t, cfg, m.doors, opts.Without...)
+	case *runner == "inprocess":
 		m.runs = inProcess(t, cfg)
-	case "processes":
-		m.runs = asProcesses(t, cfg, m.doors)
 	default:
 		t.Fatalf("-runner %q is neither inprocess nor processes", *runner)
 	}

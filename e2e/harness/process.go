@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,9 @@ func (b *binaries) path(t *testing.T, name string) string {
 	t.Helper()
 	b.once.Do(func() {
 		b.dir, b.err = os.MkdirTemp("", "kurir-e2e-")
+		if b.err == nil {
+			b.err = os.Chmod(b.dir, 0o755) //nolint:gosec // other users run the programs too
+		}
 		for file, pkg := range programs {
 			if b.err != nil {
 				return
@@ -60,13 +64,15 @@ func Cleanup() {
 	}
 }
 
-// process is one running program with its output kept.
-type process struct {
-	name string
-	cmd  *exec.Cmd
-	out  *output
-	done chan struct{}
-	err  error // of Wait, once done is closed
+// Process is one running program with its output kept.
+type Process struct {
+	name   string
+	cmd    *exec.Cmd
+	out    *output // both, as they came
+	stdout *output
+	stderr *output
+	done   chan struct{}
+	err    error // of Wait, once done is closed
 }
 
 // output keeps what a program prints; safe for concurrent use.
@@ -89,13 +95,24 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// spawn starts a program. It is killed at the end of the test if it still runs.
-func spawn(t *testing.T, name string, env []string, args ...string) *process {
+// Spawn starts a program of the mesh, changed by how where given. It is killed
+// at the end of the test if it still runs.
+func Spawn(t *testing.T, name string, args []string, how ...func(*exec.Cmd)) *Process {
 	t.Helper()
-	p := &process{name: name, out: &output{}, done: make(chan struct{})}
+	p := spawn(t, name, args, how...)
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// spawn starts a program that the caller ends.
+func spawn(t *testing.T, name string, args []string, how ...func(*exec.Cmd)) *Process {
+	t.Helper()
+	p := &Process{name: name, out: &output{}, stdout: &output{}, stderr: &output{}, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), built.path(t, name), args...)
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.out, p.stdout), io.MultiWriter(p.out, p.stderr)
+	for _, change := range how {
+		change(p.cmd)
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", name, err)
 	}
@@ -106,8 +123,58 @@ func spawn(t *testing.T, name string, env []string, args ...string) *process {
 	return p
 }
 
+// Command runs a program of the mesh to its end.
+func Command(t *testing.T, name string, args ...string) *Process {
+	t.Helper()
+	p := Spawn(t, name, args)
+	p.Status(t)
+	return p
+}
+
+// Status waits for the end of the program and returns its exit status; -1 is
+// the end by a signal.
+func (p *Process) Status(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(time.Minute):
+		t.Fatalf("%s still runs after a minute:\n%s", p.name, p.out)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Stdout is what the program printed to its standard output so far.
+func (p *Process) Stdout() string { return p.stdout.String() }
+
+// Stderr is what the program printed to its standard error so far.
+func (p *Process) Stderr() string { return p.stderr.String() }
+
+// Ended reports whether the program ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Terminate asks the program to stop.
+func (p *Process) Terminate(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatalf("stopping %s: %v", p.name, err)
+	}
+}
+
+// Kill ends the program at once, as kill -9 does.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
 // terminate asks the program to stop and waits until it has.
-func (p *process) terminate(ctx context.Context) error {
+func (p *Process) terminate(ctx context.Context) error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -117,12 +184,6 @@ func (p *process) terminate(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s did not stop: %w", p.name, context.Cause(ctx))
 	}
-}
-
-// kill ends the program at once, as kill -9 does.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
 }
 
 // Eventually calls check every few milliseconds until it returns nil; the test

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,16 +33,16 @@ type fleet struct {
 type member struct {
 	program string
 	args    []string
-	env     []string
-	ready   string // URL that answers 200 when it can do its work
-	proc    *process
+	ready   string   // URL that answers 200 when it can do its work
+	proc    *Process // nil while it is not to run
 }
 
 // order is the order in which the fleet starts; it stops in reverse.
 var order = []string{"broker", "tracker", "router", "dispatcher", "composer"}
 
-// asProcesses runs the fleet until the end of the test.
-func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string) *fleet {
+// asProcesses runs the fleet until the end of the test, and waits until it is
+// ready unless some members are left out.
+func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string, without ...string) *fleet {
 	t.Helper()
 	keyring, tokens := mesh.KeyPaths(cfg.Data)
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
@@ -72,10 +74,14 @@ func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string) *fleet 
 
 	t.Cleanup(f.end)
 	for _, name := range order {
-		f.start(name)
+		if !slices.Contains(without, name) {
+			f.start(name)
+		}
 	}
-	for _, name := range order {
-		f.wait(name)
+	if len(without) == 0 {
+		for _, name := range order {
+			f.wait(name)
+		}
 	}
 	return f
 }
@@ -112,7 +118,7 @@ func (f *fleet) service(name string, own any, shared map[string]any, doors map[s
 
 func (f *fleet) start(name string) {
 	m := f.members[name]
-	m.proc = spawn(f.t, m.program, m.env, m.args...)
+	m.proc = spawn(f.t, m.program, m.args)
 }
 
 // wait returns once the process says that it is ready.
@@ -120,21 +126,29 @@ func (f *fleet) wait(name string) {
 	f.t.Helper()
 	m := f.members[name]
 	Eventually(f.t, func() error {
-		select {
-		case <-m.proc.done:
+		if m.proc.Ended() {
 			f.t.Fatalf("%s ended: %v\n%s", name, m.proc.err, m.proc.out)
-		default:
 		}
-		res, err := http.Get(m.ready)
-		if err != nil {
+		ready, why, err := m.readiness()
+		switch {
+		case err != nil:
 			return fmt.Errorf("%s: %w\n%s", name, err, m.proc.out)
-		}
-		_ = res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s is not ready: %s\n%s", name, res.Status, m.proc.out)
+		case !ready:
+			return fmt.Errorf("%s is not ready: %s\n%s", name, why, m.proc.out)
 		}
 		return nil
 	})
+}
+
+// readiness asks the process whether it can do its work, and if not, why.
+func (m *member) readiness() (ready bool, why string, err error) {
+	res, err := http.Get(m.ready)
+	if err != nil {
+		return false, "", err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return res.StatusCode == http.StatusOK, strings.TrimSpace(string(text)), err
 }
 
 func (f *fleet) restart(ctx context.Context, service string) error {
@@ -161,7 +175,7 @@ func (f *fleet) end() {
 		}
 		if err := m.proc.terminate(ctx); err != nil {
 			faults = append(faults, fmt.Errorf("stopping %s: %w", name, err))
-			m.proc.kill()
+			m.proc.Kill()
 		}
 		if f.t.Failed() {
 			f.t.Logf("%s printed:\n%s", name, m.proc.out)

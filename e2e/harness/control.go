@@ -1,0 +1,60 @@
+package harness
+
+import "testing"
+
+// Stop stops the named process, or the broker's, in good order. It and the
+// methods of this file need [Options.Processes].
+func (m *Mesh) Stop(t *testing.T, service string) {
+	t.Helper()
+	member := m.member(t, service)
+	member.proc.Terminate(t)
+	if status := member.proc.Status(t); status != 0 {
+		t.Fatalf("%s stopped with status %d:\n%s", service, status, member.proc.out)
+	}
+	member.proc = nil
+}
+
+// Kill ends the named process as kill -9 does.
+func (m *Mesh) Kill(t *testing.T, service string) {
+	t.Helper()
+	member := m.member(t, service)
+	member.proc.Kill()
+	member.proc = nil
+}
+
+// Begin starts the named process, which was stopped, killed or left out.
+func (m *Mesh) Begin(t *testing.T, service string) {
+	t.Helper()
+	m.member(t, service).proc = nil
+	m.runs.(*fleet).start(service)
+}
+
+// Ready waits until every process is ready.
+func (m *Mesh) Ready(t *testing.T) {
+	t.Helper()
+	for _, name := range order {
+		m.member(t, name)
+		m.runs.(*fleet).wait(name)
+	}
+}
+
+// Readiness asks the named process whether it can do its work, and if not, why.
+func (m *Mesh) Readiness(t *testing.T, service string) (ready bool, why string, err error) {
+	t.Helper()
+	return m.member(t, service).readiness()
+}
+
+// Log is what the named process wrote to its log so far.
+func (m *Mesh) Log(t *testing.T, service string) string {
+	t.Helper()
+	return m.member(t, service).proc.Stderr()
+}
+
+func (m *Mesh) member(t *testing.T, service string) *member {
+	t.Helper()
+	f, ok := m.runs.(*fleet)
+	if !ok {
+		t.Fatal("the scenario needs Options.Processes")
+	}
+	return f.members[service]
+}
