@@ -118,8 +118,11 @@ func writeSynced(name, text string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// close unlocks the directory.
-func (d *dataDir) close() error { return d.lock.Close() }
+// close unlocks the directory. Closing the file alone would not while a child
+// of this process, between fork and exec, holds it open as well.
+func (d *dataDir) close() error {
+	return errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close())
+}
 
 // freeBytes asks the file system how much an ordinary user may still write.
 func freeBytes(dir string) (int64, error) {
