@@ -3,6 +3,7 @@ package router_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"kurir.dev/kit/dbtest"
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/telemetry"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
@@ -50,6 +52,35 @@ func TestSubmitReachesLane(t *testing.T) {
 	}
 	if replay := h.submit(h.bill("k")); replay.GetMailId() != s.GetMailId() || !replay.GetReplayed() {
 		t.Errorf("Submit(replay) = %v, want the first receipt", replay)
+	}
+}
+
+// TestPostgres: over PostgreSQL, with fingerprints as composers send them, mail
+// goes out, waits, and is replayed by the next router.
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	h.cfg.Store.URL = dbtest.Postgres(t)
+	h.start()
+	h.await(true)
+	hash := sha256.Sum256([]byte("a request"))
+	now, later := h.bill("now"), h.later("later")
+	now.Fingerprint, later.Fingerprint = hash[:], hash[:]
+	first, scheduled := h.submit(now), h.submit(later)
+	if id := h.lane("billing").mail().GetMailId(); id != first.GetMailId() {
+		t.Errorf("lane record = %s, want %s", id, first.GetMailId())
+	}
+	h.list(1)
+	h.stop()
+	h.start()
+	h.await(true)
+	for _, c := range []struct {
+		again *routerv1.Submission
+		want  *mailv1.Receipt
+	}{{now, first}, {later, scheduled}} {
+		if r := h.submit(c.again); r.GetMailId() != c.want.GetMailId() || !r.GetReplayed() {
+			t.Errorf("Submit(replay) = %v, want the receipt %v", r, c.want)
+		}
 	}
 }
 
