@@ -129,6 +129,7 @@ func (in *Ingester) follow(ctx context.Context) error {
 	err := backoff.Policy{Max: 5 * time.Second}.Retry(ctx, func(ctx context.Context, _ int) error {
 		return in.Broker.EnsureTopics(ctx, in.cfg.Lanes)
 	}, func(n int, err error) {
+		in.Ready.Set(gate, false, err.Error())
 		in.log.WarnContext(ctx, "broker not ready, trying again", slog.Int("attempt", n), slog.Any("error", err))
 	})
 	if err != nil {
