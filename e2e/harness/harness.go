@@ -104,17 +104,21 @@ func (m *Mesh) dial(t *testing.T, service string, tel *telemetry.Telemetry) *grp
 	return conn
 }
 
-// freePort returns a port that is free on loopback. It lies below the ports
-// that the system hands to clients, so that no connection takes it meanwhile.
+// freePort returns a port that was free on loopback a moment ago. It is below
+// those that systems hand out by themselves, so that no other test or outgoing
+// connection takes it before its owner does.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		port := 10_000 + rand.IntN(22_000)
+		port := 10_000 + rand.IntN(20_000)
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			_ = l.Close()
-			return port
+		if err != nil {
+			continue
 		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
 	t.Fatal("no free port was found")
 	return 0

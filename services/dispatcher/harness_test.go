@@ -62,7 +62,7 @@ func build(tb testing.TB) *yard {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = names.Close() })
-	y := &yard{tb: tb, kafka: brokertest.New(tb, nil), keys: keys, tel: telemetry.Discard(), dns: names, port: freePort(tb)}
+	y := &yard{tb: tb, kafka: brokertest.New(tb, nil), keys: keys, tel: telemetry.Discard(), dns: names, port: ownPort(tb)}
 	y.client = y.kafka.Client(func(c *broker.Config) { c.Partitions = 1 })
 	y.codec = record.NewCodec(keys, y.client.Topics())
 	if err := y.client.EnsureTopics(tb.Context(), lane.Default().Names()); err != nil {
@@ -86,13 +86,15 @@ func setup(tb testing.TB) *yard {
 	return y
 }
 
-func freePort(tb testing.TB) int {
+// ownPort returns a port that no other test is given before this one has
+// ended: it stays taken on 127.0.0.1, where no mail host is.
+func ownPort(tb testing.TB) int {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
+	tb.Cleanup(func() { _ = l.Close() })
 	addr, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
 		tb.Fatal("no TCP address")
