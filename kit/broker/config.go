@@ -30,7 +30,7 @@ type Config struct {
 	// MaxRecordBytes is the largest record, key and headers counted.
 	MaxRecordBytes int `yaml:"max_record_bytes"`
 	// QueueRecords bounds the records a Producer holds, unacknowledged ones
-	// counted.
+	// counted; an eighth of them, and of the bytes, is for urgent lanes alone.
 	QueueRecords int `yaml:"queue_records"`
 	// QueueBytes bounds the bytes a Producer holds.
 	QueueBytes int64 `yaml:"queue_bytes"`

@@ -123,7 +123,7 @@ func (p *Producer) enqueue(ctx context.Context, m Message, done func(Position, e
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.admit(size); err != nil {
+	if err := p.admit(m.Topic, size); err != nil {
 		p.meters.refused(ctx)
 		return err
 	}
@@ -142,9 +142,15 @@ func (p *Producer) enqueue(ctx context.Context, m Message, done func(Position, e
 	return nil
 }
 
-// admit says whether there is room for one more record; p.mu is held.
-func (p *Producer) admit(size int) error {
-	full := p.records >= p.client.cfg.QueueRecords || p.bytes+int64(size) > p.client.cfg.QueueBytes
+// admit says whether there is room for one more record; p.mu is held. An
+// eighth of the room is for urgent lanes alone, so that a flood of the others
+// never refuses them. Into an empty queue every record goes.
+func (p *Producer) admit(topic string, size int) error {
+	records, bytes := p.client.cfg.QueueRecords, p.client.cfg.QueueBytes
+	if !p.client.gate.urgent[topic] {
+		records, bytes = records-records/8, bytes-bytes/8
+	}
+	full := p.records > 0 && (p.records >= records || p.bytes+int64(size) > bytes)
 	switch {
 	case p.closed:
 		return fault.Newf(fault.Unavailable, faultv1.Reason_REASON_NOT_READY, "producer is stopped").WithRetry(retryAfter)

@@ -83,7 +83,7 @@ func TestProducerBounds(t *testing.T) {
 	b := brokertest.New(t, nil)
 	c := b.Client(func(cfg *broker.Config) {
 		cfg.QueueRecords, cfg.MaxRecordBytes, cfg.ProduceTimeout = 10, 2000, time.Minute
-	}, "bulk")
+	}, "bulk", "otp")
 	p := b.Producer(c)
 	brokertest.Fill(t, p, "kurir.lane.bulk", 0, 1)
 
@@ -103,6 +103,9 @@ func TestProducerBounds(t *testing.T) {
 	if !errors.As(refusal, &fe) || fe.RetryAfter <= 0 ||
 		!errors.Is(refusal, fault.Exhausted) && !errors.Is(refusal, fault.Unavailable) {
 		t.Errorf("Enqueue() on a full queue = %v, want fault.Exhausted or Unavailable with RetryAfter", refusal)
+	}
+	if err := p.Enqueue(brokertest.Message("kurir.lane.otp", 0, 0), nil); err != nil {
+		t.Errorf("Enqueue() of an urgent record on a queue full of others = %v, want room for it", err)
 	}
 	brokertest.Eventually(t, func() bool { return !p.Healthy() })
 	b.Start()
