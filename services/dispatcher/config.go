@@ -80,7 +80,8 @@ type Budget struct {
 	Bytes int64 `yaml:"bytes"`
 	// Workers is how many deliveries it may have under way.
 	Workers int `yaml:"workers"`
-	// Lookups is how many mails may wait for DNS before the lane itself does.
+	// Lookups is how many mails may wait for DNS before the lane itself does;
+	// a lane that retries inline never waits for it.
 	Lookups int `yaml:"lookups"`
 }
 
@@ -101,7 +102,7 @@ type Lease struct {
 
 // DefaultBudget is that of a lane which has none of its own.
 func DefaultBudget() Budget {
-	return Budget{Outstanding: 4000, Bytes: 64 << 20, Workers: 200, Lookups: 64}
+	return Budget{Outstanding: 4000, Bytes: 64 << 20, Workers: 200, Lookups: 1000}
 }
 
 // Default is a configuration for one machine.

@@ -175,6 +175,9 @@ func (s *Service) engine(cfg Config, lanes lane.Set) deliver.Config {
 	}
 	for _, l := range lanes {
 		b := cfg.budget(l.Name)
+		if l.Inline { // dead name servers of some must not hold up the codes of others
+			b.Lookups = b.Outstanding
+		}
 		c.Workers[l.Name], c.Lookups[l.Name], c.Outstanding[l.Name] = b.Workers, b.Lookups, b.Outstanding
 	}
 	if s.inbox != nil {

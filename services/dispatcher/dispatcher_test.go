@@ -129,6 +129,25 @@ func TestBackupTakesOver(t *testing.T) {
 	}
 }
 
+func TestHopelessBackupIsNoBounce(t *testing.T) {
+	t.Parallel()
+	y := setup(t)
+	y.host("ascii.example.org", mxsim.HostConfig{Extensions: []string{"PIPELINING"}})
+	y.host("busy.example.org", mxsim.HostConfig{Script: mxsim.At(mxsim.Greeting, mxsim.Reply{Code: 421, Text: "busy", Close: true})})
+	y.dns.Host("dead.example.org", "127.0.7.200") // nobody listens
+	y.dns.MX("down.example", "dead.example.org", "nowhere.example.org")
+	y.dns.MX("mixed.example", "busy.example.org", "ascii.example.org")
+	next := y.outcomes(lane.Bulk)
+	for to, utf8 := range map[string]bool{"ana@down.example": false, "ana@mixed.example": true} {
+		e := y.envelope(lane.Bulk, to)
+		e.Smtputf8 = utf8
+		y.submit(e)
+		if got := want(t, next(), e, deferred); got.GetHard() {
+			t.Errorf("%s: %v, want a later try: the first host may yet take it", to, got)
+		}
+	}
+}
+
 func TestEqualHostsShare(t *testing.T) {
 	t.Parallel()
 	y := build(t)

@@ -145,6 +145,16 @@ type try struct {
 	result  session.Result
 }
 
+// then is what two failures, one after the other, come to: that one host takes
+// the mail never, by name or by what it offers, does not outweigh another that
+// may yet take it.
+func (t try) then(next try) try {
+	if t.result.Failure == (outcome.Failure{}) || outcome.Classify(t.result.Failure).Hard || !outcome.Classify(next.result.Failure).Hard {
+		return next
+	}
+	return t
+}
+
 // attempt sends the mail, from host to host.
 func (c *carrier) attempt(j *job) try {
 	plan := newPlan(j)
@@ -159,7 +169,7 @@ func (c *carrier) attempt(j *job) try {
 		if !reused {
 			c.hangUp()
 			if failure := c.connect(j, group, plan); failure != nil {
-				last = try{c.where(j, plan.last), session.Result{Failure: failure.Failure, Reply: failure.Failure.Reply, Err: failure.Err}}
+				last = last.then(try{c.where(j, plan.last), session.Result{Failure: failure.Failure, Reply: failure.Failure.Reply, Err: failure.Err}})
 				if !c.Now().Before(j.mail.ExpiresAt) {
 					last.result.Stopped = errExpired
 					return last
@@ -168,16 +178,17 @@ func (c *carrier) attempt(j *job) try {
 			}
 		}
 		info := c.session.Info()
-		last = try{c.where(j, info.Host), c.send(j)}
-		r := last.result
+		now := try{c.where(j, info.Host), c.send(j)}
+		r := now.result
 		if !c.session.Usable(0) || r.Stopped != nil {
 			c.worker.Show(nil)
 			c.session.Close()
 			c.session = nil
 		}
 		if r.Delivered || r.Stopped != nil || r.InDoubt() {
-			return last
+			return now
 		}
+		last = last.then(now)
 		if !c.Now().Before(j.mail.ExpiresAt) {
 			last.result.Stopped = errExpired
 			return last
@@ -190,7 +201,7 @@ func (c *carrier) attempt(j *job) try {
 		verdict := outcome.Classify(r.Failure)
 		plan.spent(info.Host)
 		if !verdict.NextHost && (!j.lane.Inline || verdict.Hard || verdict.RetryAfter > 0) {
-			return last // another host would say the same
+			return now // another host would say the same
 		}
 	}
 	return last

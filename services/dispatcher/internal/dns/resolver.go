@@ -110,6 +110,10 @@ func (a answer) unwrap() (answer, error) {
 	return a, nil
 }
 
+// leastTTL is how long an answer serves at least, so that all who waited for
+// one with a TTL of 0 are answered by it instead of asking in turn.
+const leastTTL = time.Second
+
 // keep stores under r.mu. A full cache loses what is out of date, or else any
 // one answer.
 func (r *Resolver) keep(q question, a answer) {
@@ -125,7 +129,7 @@ func (r *Resolver) keep(q question, a answer) {
 		}
 		delete(r.cache, victim)
 	}
-	r.cache[q] = kept{a, now.Add(min(a.ttl, r.cfg.MaxTTL))}
+	r.cache[q] = kept{a, now.Add(min(max(a.ttl, leastTTL), r.cfg.MaxTTL))}
 }
 
 // chase follows CNAMEs a server left for us to follow.
