@@ -11,6 +11,9 @@ import (
 	"kurir.dev/kit/conf"
 )
 
+// leastRetention is the longest expiry of a lane and a day.
+const leastRetention = 8 * 24 * time.Hour
+
 // Config says how to reach the broker and how to write to it. Start from
 // [Default]; [Config.Validate] reports every fault at once.
 type Config struct {
@@ -24,6 +27,10 @@ type Config struct {
 	Partitions int `yaml:"partitions"`
 	// Replication is the replication factor topics are created with.
 	Replication int `yaml:"replication"`
+	// Retention is how long a cluster keeps the records of the topics created
+	// here, finished or not; longer than a mail may wait. 0 keeps them for
+	// ever. The embedded broker does not age records but trims finished ones.
+	Retention time.Duration `yaml:"retention"`
 	// ProduceTimeout bounds one record's way to its acknowledgement, all
 	// retries counted.
 	ProduceTimeout time.Duration `yaml:"produce_timeout"`
@@ -78,6 +85,7 @@ func Default() Config {
 	return Config{
 		Partitions:     4,
 		Replication:    1,
+		Retention:      14 * 24 * time.Hour,
 		ProduceTimeout: 10 * time.Second,
 		MaxRecordBytes: 1 << 20,
 		QueueRecords:   20_000,
@@ -109,6 +117,9 @@ func (c Config) Validate() error {
 	}
 	positive("partitions", c.Partitions > 0)
 	positive("replication", c.Replication > 0)
+	if c.Retention != 0 && c.Retention < leastRetention {
+		fault("retention: %v is less than %v, the longest a mail is of use and a day to notice", c.Retention, leastRetention)
+	}
 	positive("produce_timeout", c.ProduceTimeout > 0)
 	positive("max_record_bytes", c.MaxRecordBytes > 0)
 	positive("queue_records", c.QueueRecords > 0)

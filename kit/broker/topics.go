@@ -137,8 +137,9 @@ func (c *Client) EnsureTopics(ctx context.Context, lanes []string) error {
 	return nil
 }
 
-// topicConfig is how a topic is created. Retention is off everywhere: what is
-// unfinished must not age away, and what is finished is trimmed by us.
+// topicConfig is how a topic is created. What is unfinished must not age away:
+// the embedded broker, whose log is trimmed by what is finished, retains
+// everything else; a cluster retains for longer than any mail is of use.
 // Segments are small, for disk is freed, and the embedded broker started,
 // segment by segment. A lane whose outcome topic exists, or the reverse, takes
 // its partition count.
@@ -156,13 +157,18 @@ func (c *Client) topicConfig(name string, have map[string]int, lanes []string) k
 	if name == c.names.Control() {
 		n = 1 // read whole and in order at every start
 	}
+	retention := int64(-1)
+	if c.cfg.socket() == "" && c.cfg.Retention > 0 && name != c.names.Control() {
+		retention = c.cfg.Retention.Milliseconds()
+	}
 	return kafka.TopicConfig{
 		Topic: name, NumPartitions: n, ReplicationFactor: c.cfg.Replication,
 		ConfigEntries: []kafka.ConfigEntry{
 			{ConfigName: "cleanup.policy", ConfigValue: "delete"},
-			{ConfigName: "retention.ms", ConfigValue: "-1"},
+			{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(retention, 10)},
 			{ConfigName: "retention.bytes", ConfigValue: "-1"},
 			{ConfigName: "segment.bytes", ConfigValue: "16777216"},
+			{ConfigName: "min.insync.replicas", ConfigValue: strconv.Itoa(max(1, c.cfg.Replication-1))},
 			{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(MaxBatchBytes)},
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -119,6 +120,8 @@ func TestConfigValidate(t *testing.T) {
 		{"two sockets", func(c *broker.Config) { c.Addrs = []string{"unix:/a", "unix:/b"} }, false},
 		{"no port", func(c *broker.Config) { c.Addrs = []string{"kafka"} }, false},
 		{"partitions", func(c *broker.Config) { c.Partitions = 0 }, false},
+		{"short retention", func(c *broker.Config) { c.Retention = time.Hour }, false},
+		{"kept for ever", func(c *broker.Config) { c.Retention = 0 }, true},
 		{"timeout", func(c *broker.Config) { c.ProduceTimeout = 0 }, false},
 		{"queue below a record", func(c *broker.Config) { c.QueueBytes = 10 }, false},
 		{"sasl", func(c *broker.Config) { c.SASL.Mechanism = "kerberos" }, false},
