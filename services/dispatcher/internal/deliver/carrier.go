@@ -104,6 +104,7 @@ func (c *carrier) carry(j *job) site.Verdict {
 		c.settle(j, o)
 		return site.Verdict{Delivered: true}
 	case j.lease.Context().Err() != nil && !t.result.DotSent:
+		c.spare(j)
 		c.abandon(j)
 		return site.Verdict{}
 	case errors.Is(t.result.Stopped, errLease), errors.Is(t.result.Stopped, errUnwritten):
@@ -259,6 +260,7 @@ func (c *carrier) send(j *job) session.Result {
 			if err := c.Journal.Commit(ctx, j.mail, o, j.lease.Partition); err != nil {
 				return fmt.Errorf("%w: %w", errUnwritten, err)
 			}
+			j.home.ledger.waive(j.mail.Key)
 			return c.may(j)
 		},
 	})

@@ -119,6 +119,15 @@ func (l *Lane) Handle(d *custody.Delivery) {
 	if j.lane.Inline {
 		j.calm = e.rush.Begin()
 	}
+	if o, ok := l.ledger.debt(mail.Key); ok {
+		if o.Kind.Settles() {
+			e.write(j, o)
+			return
+		}
+		if o.Sequence == known.Sequence {
+			known.Kind = journal.Attempted // the dot that was about to be sent was not
+		}
+	}
 	j.tries = known.Sequence // of what an earlier owner tried and could not end
 	if known.Kind == journal.Committing {
 		if j.holds() {

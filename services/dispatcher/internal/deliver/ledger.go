@@ -18,6 +18,7 @@ type ledger[J comparable] struct {
 	mu      sync.Mutex
 	flight  map[journal.Key]J
 	settled map[int]*shelf
+	owed    map[journal.Key]journal.Outcome // decided, and not known to be written
 }
 
 // shelf is the newest outcomes of one partition.
@@ -32,7 +33,7 @@ type shelved struct {
 }
 
 func newLedger[J comparable]() *ledger[J] {
-	return &ledger[J]{flight: map[journal.Key]J{}, settled: map[int]*shelf{}}
+	return &ledger[J]{flight: map[journal.Key]J{}, settled: map[int]*shelf{}, owed: map[journal.Key]journal.Outcome{}}
 }
 
 // recall remembers an outcome of a partition. Of several for one record the
@@ -52,6 +53,9 @@ func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled
 		}
 		s.order.Remove(at)
 	}
+	if known.Kind.Settles() {
+		delete(l.owed, key)
+	}
 	s.entries[key] = s.order.PushBack(shelved{key, known})
 	if s.order.Len() > ledgerSize {
 		oldest := s.order.Front()
@@ -60,6 +64,37 @@ func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled
 		}
 		s.order.Remove(oldest)
 	}
+}
+
+// owe remembers what was decided of a mail until that is recalled as written.
+// A lease may end first, with the broker away for instance; whoever gets the
+// record again in this process then writes what is known instead of sending
+// the mail again. What other processes wrote for us is in the end forgotten.
+func (l *ledger[J]) owe(key journal.Key, o journal.Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owed[key] = o
+	if len(l.owed) > ledgerSize {
+		for one := range l.owed {
+			delete(l.owed, one)
+			break
+		}
+	}
+}
+
+// waive forgets what is owed of a mail.
+func (l *ledger[J]) waive(key journal.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.owed, key)
+}
+
+// debt is what was decided of a mail and not written; false for nothing.
+func (l *ledger[J]) debt(key journal.Key) (journal.Outcome, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o, ok := l.owed[key]
+	return o, ok
 }
 
 // begin looks a record up: settled, under way, or new and now under way as

@@ -105,6 +105,22 @@ func TestLedger(t *testing.T) {
 	if _, fresh := l.begin(0, key, first, never); !fresh {
 		t.Error("a forgotten partition is remembered")
 	}
+	l.owe(key, journal.Outcome{Kind: journal.Delivered, Sequence: 1})
+	l.forget(0)
+	l.recall(0, key, journal.Settled{Kind: journal.Committing})
+	if o, ok := l.debt(key); !ok || o.Kind != journal.Delivered {
+		t.Errorf("debt = %v, %v, want what was decided, over the loss of the partition", o.Kind, ok)
+	}
+	l.recall(0, key, journal.Settled{Kind: journal.Delivered})
+	if _, ok := l.debt(key); ok {
+		t.Error("what is written is owed still")
+	}
+	for i := range ledgerSize + 10 {
+		l.owe(journal.Key{MailID: strconv.Itoa(i)}, journal.Outcome{})
+	}
+	if n := len(l.owed); n != ledgerSize {
+		t.Errorf("%d outcomes owed, want %d", n, ledgerSize)
+	}
 	for i := range ledgerSize + 10 {
 		l.recall(2, journal.Key{MailID: strconv.Itoa(i)}, journal.Settled{Kind: journal.Delivered})
 	}

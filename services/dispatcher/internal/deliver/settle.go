@@ -19,6 +19,12 @@ func (e *Engine) settle(j *job, o journal.Outcome) {
 	j.calm()
 	e.complete(j, &o)
 	e.observe(j, o)
+	e.write(j, o)
+}
+
+// write writes down what was decided of the mail and lets go of its record.
+func (e *Engine) write(j *job, o journal.Outcome) {
+	j.home.ledger.owe(j.mail.Key, o)
 	done := func(offset int64, ok bool) {
 		for _, d := range e.release(j, o, offset, ok) {
 			if ok {
@@ -137,8 +143,15 @@ func (e *Engine) later(j *job, o journal.Outcome) journal.Kind {
 	return o.Kind
 }
 
+// spare remembers that this try ended without its dot, though the journal may
+// say that it was about to be sent.
+func (e *Engine) spare(j *job) {
+	j.home.ledger.owe(j.mail.Key, journal.Outcome{Kind: journal.Attempted, Sequence: j.tries})
+}
+
 // again has the mail come back here in a moment, as if it had not been tried.
 func (e *Engine) again(j *job) {
+	e.spare(j)
 	j.tries--
 	e.mu.Lock()
 	defer e.mu.Unlock()
