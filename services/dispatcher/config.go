@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -47,7 +48,7 @@ type Config struct {
 	DKIM dkim.Config `yaml:"dkim"`
 	// Sandbox is the sandbox inbox; it runs when a route can lead to it.
 	Sandbox sandbox.Config `yaml:"sandbox"`
-	// Drain bounds the stop of the service.
+	// Drain bounds the stop of the service; more than Lease.Drain.
 	Drain time.Duration `yaml:"drain"`
 }
 
@@ -85,7 +86,10 @@ type Budget struct {
 	Lookups int `yaml:"lookups"`
 }
 
-// Lease tunes the consumers of the lanes; zero fields take their defaults.
+// Lease tunes the consumers of the lanes; zero fields take their defaults. A
+// stop waits for up to Drain, and so does a rebalance, for which the partition
+// stands still: lanes that retry inline wait 5 s of 20 s, for their mail cannot
+// stand still, all others 30 s of 60 s, for hosts that take long over the dot.
 type Lease struct {
 	// CommitEvery is how long a completion may wait for its commit.
 	CommitEvery time.Duration `yaml:"commit_every"`
@@ -98,6 +102,21 @@ type Lease struct {
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Rebalance is how long the group waits for all members.
 	Rebalance time.Duration `yaml:"rebalance"`
+	// JournalRewind is how many outcomes more than needed a new owner of a
+	// partition reads back, to know the mails whose records were produced
+	// twice. More cost time at each takeover.
+	JournalRewind int64 `yaml:"journal_rewind"`
+}
+
+// of fills in what is not set, as the lane needs it.
+func (c Lease) of(l lane.Lane) Lease {
+	if l.Inline {
+		c.Drain, c.Rebalance = cmp.Or(c.Drain, 5*time.Second), cmp.Or(c.Rebalance, 20*time.Second)
+	} else {
+		c.Drain, c.Rebalance = cmp.Or(c.Drain, 30*time.Second), cmp.Or(c.Rebalance, 60*time.Second)
+	}
+	c.JournalRewind = cmp.Or(c.JournalRewind, 4096)
+	return c
 }
 
 // DefaultBudget is that of a lane which has none of its own.
@@ -116,7 +135,7 @@ func Default() Config {
 		SMTP:      session.Default(),
 		DKIM:      dkim.Config{Generate: true},
 		Sandbox:   sandbox.Default(),
-		Drain:     20 * time.Second,
+		Drain:     45 * time.Second,
 	}
 }
 
@@ -144,6 +163,10 @@ func (c Config) Validate() error {
 	faults = append(faults, err)
 	check(c.Group != "", "group: must be given")
 	check(c.Drain > 0, "drain: must be positive")
+	for _, l := range c.served() {
+		lease := c.Lease.of(l)
+		check(c.Drain > lease.Drain, "drain: %v leaves lane %s no time for its lease's drain of %v", c.Drain, l.Name, lease.Drain)
+	}
 	return errors.Join(faults...)
 }
 

@@ -191,13 +191,13 @@ func (s *Service) consumer(deps Deps, cfg Config, engine *deliver.Engine, l lane
 	if err != nil {
 		return nil, err
 	}
-	budget := cfg.budget(l.Name)
+	budget, lease := cfg.budget(l.Name), cfg.Lease.of(l)
 	consumer, err := custody.New(deps.Broker, deps.Telemetry, handler, custody.Config{
 		Group: strings.ReplaceAll(cfg.Group, "%s", l.Name),
 		Topic: deps.Broker.Topics().Lane(l.Name), Journal: deps.Broker.Topics().Outcome(l.Name),
 		MaxRecords: budget.Outstanding, MaxBytes: budget.Bytes,
-		CommitEvery: cfg.Lease.CommitEvery, Drain: cfg.Lease.Drain, Session: cfg.Lease.Session,
-		Heartbeat: cfg.Lease.Heartbeat, Rebalance: cfg.Lease.Rebalance,
+		CommitEvery: lease.CommitEvery, Drain: lease.Drain, Session: lease.Session,
+		Heartbeat: lease.Heartbeat, Rebalance: lease.Rebalance, JournalRewind: lease.JournalRewind,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the consumer of lane %s: %w", l.Name, err)

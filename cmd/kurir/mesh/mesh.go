@@ -26,8 +26,9 @@ import (
 	trackerv1 "kurir.dev/proto/gen/kurir/tracker/v1"
 )
 
-// drain bounds the stop of the whole mesh.
-const drain = 30 * time.Second
+// drain bounds the stop of the whole mesh: more than the longest drain of a
+// service, the dispatcher's 45 s.
+const drain = 60 * time.Second
 
 // Mesh is all of Kurir in one process.
 type Mesh struct {

@@ -252,6 +252,7 @@ func (c *carrier) send(j *job) session.Result {
 		Deadline: time.Now().Add(j.mail.ExpiresAt.Sub(c.Now())), Timeouts: timeouts,
 		Begin: func() error { return c.may(j) },
 		Commit: func() error {
+			j.bound.Store(true) // before the lease is looked at: see Lane.Handle
 			if err := c.may(j); err != nil || !j.holds() {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -49,6 +50,7 @@ type job struct {
 	twins []*custody.Delivery // other records of the same release; the ledger's lock guards them
 	ctx   context.Context     //nolint:containedctx // carries the span of the delivery, and ends with the lease
 	span  trace.Span
+	bound atomic.Bool // at the dot or beyond: its end counts even if its lease ends first
 
 	// The rest belongs to whoever carries the job: one goroutine at a time.
 	rule    route.Rule
@@ -97,7 +99,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 	j := &job{mail: mail, home: l, lane: l.lane, lease: d, calm: func() {}}
 	joined := false
 	known, fresh := l.ledger.begin(d.Partition, mail.Key, j, func(other *job) bool {
-		if other.lease.Context().Err() != nil {
+		if other.lease.Context().Err() != nil && !other.bound.Load() {
 			return false // a leftover of a lease that is over
 		}
 		other.twins = append(other.twins, d)

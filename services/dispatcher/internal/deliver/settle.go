@@ -24,6 +24,7 @@ func (e *Engine) settle(j *job, o journal.Outcome) {
 
 // write writes down what was decided of the mail and lets go of its record.
 func (e *Engine) write(j *job, o journal.Outcome) {
+	j.bound.Store(true)
 	j.home.ledger.owe(j.mail.Key, o)
 	done := func(offset int64, ok bool) {
 		for _, d := range e.release(j, o, offset, ok) {

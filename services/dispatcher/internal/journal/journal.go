@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -20,12 +21,15 @@ import (
 type Producer interface {
 	Produce(ctx context.Context, m broker.Message) (broker.Position, error)
 	Enqueue(m broker.Message, done func(broker.Position, error)) error
+	Healthy() bool
 }
 
 // Journal writes outcomes. The order of a settlement is fixed: the outcome
 // record is acknowledged, then, if the mail waits, its deferral, and only then
-// the lane record is complete. What the broker does not take is tried again
-// for as long as the lease holds. Safe for concurrent use.
+// the lane record is complete. What the broker does not take is tried again:
+// for the life of the process where a mail may have been delivered or is at
+// its end, for as long as the lease holds where the next owner may as well try
+// it itself. Safe for concurrent use.
 type Journal struct {
 	codec    *record.Codec
 	producer Producer
@@ -34,8 +38,11 @@ type Journal struct {
 
 	mu      sync.Mutex
 	open    map[string]int // settlements under way, by lane
-	freed   chan struct{}  // closed when one ends, then replaced
+	freed   chan struct{}  // closed when one ends or the broker is back, then replaced
+	held    bool           // somebody waits for the broker
 	waiting []*settlement  // to be tried again
+	refused int            // settlements under way that were refused before
+	stopped bool           // nothing is tried again any more
 }
 
 // settlement is a lane record on its way to completion.
@@ -45,8 +52,10 @@ type settlement struct {
 	next    int
 	offset  int64 // of the outcome record
 	outcome bool  // the first step is the outcome record
+	lasting bool  // it outlives the lease
+	refused bool  // at least once
 	done    func(offset int64, ok bool)
-	ctx     context.Context //nolint:containedctx // of the lease: the settlement ends with it
+	ctx     context.Context //nolint:containedctx // of the lease: the settlement ends with it, unless lasting
 }
 
 // retryEvery is how often refused records are tried again.
@@ -58,14 +67,16 @@ func New(codec *record.Codec, producer Producer, log *slog.Logger, limit int) *J
 	return &Journal{codec: codec, producer: producer, log: log, limit: limit, open: map[string]int{}, freed: make(chan struct{})}
 }
 
-// Admit waits while too many outcomes of the lane are not acknowledged: what
-// cannot be written down should not be sent. The error is ctx's.
+// Admit waits while too many outcomes of the lane are not acknowledged, and
+// while the broker takes none: what cannot be written down should not be sent.
+// The error is ctx's.
 func (j *Journal) Admit(ctx context.Context, lane string) error {
 	for {
 		j.mu.Lock()
-		full, freed := j.open[lane] >= j.limit, j.freed
+		away, full, freed := !j.producer.Healthy(), j.open[lane] >= j.limit, j.freed
+		j.held = j.held || away
 		j.mu.Unlock()
-		if !full {
+		if !away && !full {
 			return nil
 		}
 		select {
@@ -78,14 +89,20 @@ func (j *Journal) Admit(ctx context.Context, lane string) error {
 
 // Settle writes the outcome that ends a lane record, and the deferral that
 // goes with Deferred and Held. done is told the outcome's offset once all is
-// acknowledged, or false when the lease ended first; from any goroutine, and
-// it must not block.
+// acknowledged, or false when it will not be; from any goroutine, and it must
+// not block.
+//
+// The lease may end before: another may own the record by then. An outcome is
+// written all the same, so that the other finds it; that both end the mail in
+// the same way does no harm. Only a Deferred of which nothing is written yet
+// is dropped: the other may deliver the mail, and a deferral would send it
+// once more.
 func (j *Journal) Settle(ctx context.Context, m *Mail, o Outcome, partition int, done func(offset int64, ok bool)) error {
 	first, err := j.codec.Outcome(event(m, o), partition)
 	if err != nil {
 		return fmt.Errorf("sealing an outcome: %w", err)
 	}
-	s := &settlement{lane: m.Lane, steps: []broker.Message{first}, outcome: true, done: done, ctx: ctx}
+	s := &settlement{lane: m.Lane, steps: []broker.Message{first}, outcome: true, lasting: o.Kind != Deferred, done: done, ctx: ctx}
 	if o.Kind == Deferred || o.Kind == Held {
 		second, err := j.deferral(m, Settled{Kind: o.Kind, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason()})
 		if err != nil {
@@ -167,7 +184,7 @@ func (j *Journal) begin(s *settlement) {
 
 // step sends the next record of a settlement; its acknowledgement goes on.
 func (j *Journal) step(s *settlement) {
-	if s.ctx.Err() != nil {
+	if s.ctx.Err() != nil && !s.lasting {
 		j.end(s, false)
 		return
 	}
@@ -177,7 +194,7 @@ func (j *Journal) step(s *settlement) {
 			return
 		}
 		if s.next == 0 && s.outcome {
-			s.offset = at.Offset
+			s.offset, s.lasting = at.Offset, true
 		}
 		if s.next++; s.next < len(s.steps) {
 			j.step(s)
@@ -192,8 +209,18 @@ func (j *Journal) step(s *settlement) {
 
 func (j *Journal) later(s *settlement, err error) {
 	j.mu.Lock()
+	if j.stopped {
+		j.mu.Unlock()
+		j.end(s, false)
+		return
+	}
 	j.waiting = append(j.waiting, s)
-	first := len(j.waiting) == 1
+	first := false // of this outage
+	if !s.refused {
+		s.refused = true
+		j.refused++
+		first = j.refused == 1
+	}
 	j.mu.Unlock()
 	if first {
 		j.log.LogAttrs(s.ctx, slog.LevelWarn, "outcomes wait for the broker", slog.Any("error", err))
@@ -203,10 +230,18 @@ func (j *Journal) later(s *settlement, err error) {
 func (j *Journal) end(s *settlement, ok bool) {
 	s.done(s.offset, ok)
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.open[s.lane]--
+	if s.refused {
+		j.refused--
+	}
+	j.wake()
+}
+
+// wake wakes who waits for a change; j.mu is held.
+func (j *Journal) wake() {
 	close(j.freed)
 	j.freed = make(chan struct{})
-	j.mu.Unlock()
 }
 
 // Pending is how many settlements are under way.
@@ -220,24 +255,69 @@ func (j *Journal) Pending() int {
 	return n
 }
 
-// Part tries again what the broker refused.
+// Part tries again what the broker refused. Stop goes on with that for as long
+// as its context allows, and then gives up what is not written.
 func (j *Journal) Part() app.Part {
-	return app.Loop("journal", func(ctx context.Context) error {
+	loop := app.Loop("journal", func(ctx context.Context) error {
 		tick := time.NewTicker(retryEvery)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
+				j.retry()
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			j.mu.Lock()
-			again := j.waiting
-			j.waiting = nil
-			j.mu.Unlock()
-			for _, s := range again {
-				j.step(s)
-			}
 		}
 	})
+	stop := loop.Stop
+	loop.Stop = func(ctx context.Context) error {
+		flushed := j.flush(ctx)
+		err := stop(ctx)
+		j.mu.Lock()
+		rest := j.waiting
+		j.waiting, j.stopped = nil, true
+		j.mu.Unlock()
+		for _, s := range rest {
+			j.end(s, false)
+		}
+		return errors.Join(flushed, err)
+	}
+	return loop
+}
+
+// retry sends what waits once more, and ends the wait for a broker that is
+// back.
+func (j *Journal) retry() {
+	j.mu.Lock()
+	again := j.waiting
+	j.waiting = nil
+	if j.held && j.producer.Healthy() {
+		j.held = false
+		j.wake()
+	}
+	j.mu.Unlock()
+	for _, s := range again {
+		j.step(s)
+	}
+}
+
+// flush waits until nothing is under way.
+func (j *Journal) flush(ctx context.Context) error {
+	for {
+		j.mu.Lock()
+		n, freed := 0, j.freed
+		for _, open := range j.open {
+			n += open
+		}
+		j.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d outcomes could not be written in time", n)
+		}
+	}
 }
