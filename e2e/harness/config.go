@@ -42,6 +42,10 @@ func config(data, nameServer string, port int, doors map[string]string, opts Opt
 	}
 	c.Composer.Lanes, c.Router.Lanes, c.Dispatcher.LaneTable = lanes, slices.Clone(lanes), slices.Clone(lanes)
 
+	// A process that was killed is taken over from within seconds.
+	c.Dispatcher.Lease = dispatcher.Lease{
+		Session: 3 * time.Second, Heartbeat: 500 * time.Millisecond, Rebalance: 6 * time.Second, Drain: 3 * time.Second,
+	}
 	c.Dispatcher.Routes = []dispatcher.Route{{Type: dispatcher.RouteMX}}
 	c.Dispatcher.DNS.Servers = []string{nameServer}
 	c.Dispatcher.DNS.Timeout = time.Second

@@ -53,17 +53,23 @@ type deployment interface {
 	restart(ctx context.Context, service string) error
 }
 
-// Start runs a mesh until the end of the test.
-func Start(t *testing.T, opts Options) *Mesh {
+// internet makes a mesh that has its internet and no services yet.
+func internet(t *testing.T) *Mesh {
 	t.Helper()
 	dns, err := mxsim.NewDNS("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = dns.Close() })
-	m := &Mesh{DNS: dns, network: fmt.Sprintf("127.%d.%d", 16+rand.IntN(200), rand.IntN(255)), port: freePort(t)}
+	return &Mesh{DNS: dns, network: fmt.Sprintf("127.%d.%d", 16+rand.IntN(200), rand.IntN(255)), port: freePort(t)}
+}
+
+// Start runs a mesh until the end of the test.
+func Start(t *testing.T, opts Options) *Mesh {
+	t.Helper()
+	m := internet(t)
 	m.doors = openDoors(t)
-	cfg := config(t.TempDir(), dns.Addr(), m.port, m.doors, opts)
+	cfg := config(t.TempDir(), m.DNS.Addr(), m.port, m.doors, opts)
 	switch {
 	case opts.Processes || *runner == "processes":
 		m.runs = asProcesses(t, cfg, m.doors, opts.Without...)
@@ -72,12 +78,18 @@ func Start(t *testing.T, opts Options) *Mesh {
 	default:
 		t.Fatalf("-runner %q is neither inprocess nor processes", *runner)
 	}
+	m.connect(t)
+	return m
+}
+
+// connect makes the clients of the services.
+func (m *Mesh) connect(t *testing.T) {
+	t.Helper()
 	tel := telemetry.Discard()
 	m.Mail = mailv1.NewMailServiceClient(m.dial(t, "composer", tel))
 	m.Router = routerv1.NewRouterServiceClient(m.dial(t, "router", tel))
 	m.Dispatcher = dispatcherv1.NewDispatcherServiceClient(m.dial(t, "dispatcher", tel))
 	m.Tracker = trackerv1.NewTrackerServiceClient(m.dial(t, "tracker", tel))
-	return m
 }
 
 // openDoors chooses a free port for everything that listens.

@@ -10,10 +10,6 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
-
-	"kurir.dev/kit/telemetry"
-	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
-	trackerv1 "kurir.dev/proto/gen/kurir/tracker/v1"
 )
 
 // Instance is the whole mesh in one process, "kurir up", as a newcomer runs
@@ -117,12 +113,20 @@ func (in *Instance) Begin(t *testing.T) {
 	})
 }
 
-// Mesh are the clients of composer and tracker, over all lives of the instance.
-func (in *Instance) Mesh(t *testing.T) *Mesh {
+// UpMX runs "kurir up" until the end of the test, with mail going to an
+// internet of its own. The mesh are its clients, over all its lives.
+func UpMX(t *testing.T) (*Instance, *Mesh) {
 	t.Helper()
-	m := &Mesh{doors: map[string]string{"composer": in.Composer, "tracker": in.Tracker}}
-	tel := telemetry.Discard()
-	m.Mail = mailv1.NewMailServiceClient(m.dial(t, "composer", tel))
-	m.Tracker = trackerv1.NewTrackerServiceClient(m.dial(t, "tracker", tel))
-	return m
+	m := internet(t)
+	s := FreeSettings(t).With(Settings{
+		"dispatcher.routes": []map[string]string{{"type": "mx"}}, "dispatcher.dns.servers": []string{m.DNS.Addr()},
+		"dispatcher.smtp.port": m.port, "dispatcher.smtp.allow_loopback": true, "dispatcher.smtp.ehlo": "kurir.example",
+	})
+	m.doors = map[string]string{}
+	for _, service := range []string{"composer", "router", "dispatcher", "tracker"} {
+		m.doors[service] = s[service+".grpc.listen"].(string)
+	}
+	in := Up(t, s)
+	m.connect(t)
+	return in, m
 }
