@@ -247,7 +247,15 @@ func (c *carrier) send(j *job) session.Result {
 	if j.lane.Inline {
 		timeouts = c.cfg.SMTP.Urgent
 	}
-	r := c.session.Send(j.lease.Context(), session.Mail{
+	j.bound.Store(false)
+	line, cut := context.WithCancel(c.life)
+	defer cut()
+	defer context.AfterFunc(j.lease.Context(), func() {
+		if !j.bound.Load() { // a reply to the dot is worth waiting for without a lease, too
+			cut()
+		}
+	})()
+	r := c.session.Send(line, session.Mail{
 		From: path, To: j.mail.Recipient, UTF8: j.mail.UTF8, Priority: priority(j), Body: j.signed.Message,
 		Deadline: time.Now().Add(j.mail.ExpiresAt.Sub(c.Now())), Timeouts: timeouts,
 		Begin: func() error { return c.may(j) },

@@ -13,8 +13,9 @@
 //     journal); lanes that retry inline wait here for the next try, all others
 //     in the router's waiting room.
 //
-// A mail is abandoned, for the next owner of its partition, whenever its lease
-// ends first.
+// A mail is abandoned, for the next owner of its partition, when its lease ends
+// before its final dot. From the dot on its end is waited for and written down
+// whatever the lease, and a record of it that is read again waits with it.
 package deliver
 
 import (
@@ -76,6 +77,8 @@ type Engine struct {
 	broken brokenTLS
 	rush   gate.Rush
 	own    []string
+	life   context.Context    //nolint:containedctx // of what waits for the reply to a dot, which outlives its lease
+	end    context.CancelFunc // ends life
 
 	mu      sync.Mutex
 	parked  map[*job]*site.Ticket[*job] // waiting in a site's queue
@@ -91,6 +94,7 @@ func New(cfg Config, deps Deps) *Engine {
 		broken: brokenTLS{until: map[string]time.Time{}},
 		parked: map[*job]*site.Ticket[*job]{}, waiting: map[*job]time.Time{},
 	}
+	e.life, e.end = context.WithCancel(context.Background()) //nolint:forbidigo // ended by Stop
 	lanes := make([]queue.Lane, len(cfg.Lanes))
 	for i, l := range cfg.Lanes {
 		lanes[i] = queue.Lane{Name: l.Name, Rank: l.Rank, FloorPercent: l.FloorPercent}
@@ -138,6 +142,7 @@ func (e *Engine) Part() app.Part {
 		for _, j := range rest {
 			e.abandon(j)
 		}
+		e.end()
 		if waited := e.sites.Wait(ctx); err == nil {
 			err = waited
 		}
