@@ -158,4 +158,8 @@ func TestLeaseDrainMustFit(t *testing.T) {
 	if err := cfg.Validate(); err != nil {
 		t.Errorf("Validate() = %v", err)
 	}
+	cfg.Lease.Rebalance = 10 * time.Second
+	if err := cfg.Validate(); err == nil {
+		t.Error("Validate() of a rebalance shorter than the drain = nil")
+	}
 }
