@@ -100,21 +100,23 @@ type Lease struct {
 	Session time.Duration `yaml:"session"`
 	// Heartbeat is how often the group hears of us.
 	Heartbeat time.Duration `yaml:"heartbeat"`
-	// Rebalance is how long the group waits for all members.
+	// Rebalance is how long the group waits for all members; more than Drain.
 	Rebalance time.Duration `yaml:"rebalance"`
 	// JournalRewind is how many outcomes more than needed a new owner of a
 	// partition reads back, to know the mails whose records were produced
-	// twice. More cost time at each takeover.
+	// twice; 0 means 4096, which a takeover reads in a blink. More cost time at
+	// each.
 	JournalRewind int64 `yaml:"journal_rewind"`
 }
 
 // of fills in what is not set, as the lane needs it.
 func (c Lease) of(l lane.Lane) Lease {
 	if l.Inline {
-		c.Drain, c.Rebalance = cmp.Or(c.Drain, 5*time.Second), cmp.Or(c.Rebalance, 20*time.Second)
+		c.Drain = cmp.Or(c.Drain, 5*time.Second)
 	} else {
-		c.Drain, c.Rebalance = cmp.Or(c.Drain, 30*time.Second), cmp.Or(c.Rebalance, 60*time.Second)
+		c.Drain = cmp.Or(c.Drain, 30*time.Second)
 	}
+	c.Rebalance = cmp.Or(c.Rebalance, max(20*time.Second, 2*c.Drain))
 	c.JournalRewind = cmp.Or(c.JournalRewind, 4096)
 	return c
 }

@@ -76,7 +76,7 @@ func desk(t *testing.T) (*Journal, *flaky, *warnings, func(ctx context.Context) 
 }
 
 // settle settles a mail under a lease and tells how that ended.
-func settle(t *testing.T, j *Journal, lease context.Context, kind Kind) <-chan bool {
+func settle(lease context.Context, t *testing.T, j *Journal, kind Kind) <-chan bool {
 	t.Helper()
 	ended := make(chan bool, 1)
 	mail := &Mail{Key: Key{"m1", 1}, Lane: "bulk", envelope: &eventsv1.MailEnvelope{MailId: "m1", Lane: "bulk"}}
@@ -92,7 +92,7 @@ func TestSettlementOutlivesItsLease(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			j, f, w, stop := desk(t)
 			lease, lose := context.WithCancel(t.Context())
-			ended := settle(t, j, lease, kind)
+			ended := settle(lease, t, j, kind)
 			lose()
 			wait(time.Hour)
 			f.set(false)
@@ -117,7 +117,7 @@ func TestOutageIsToldOnce(t *testing.T) {
 			f.set(true)
 			var all []<-chan bool
 			for range 5 {
-				all = append(all, settle(t, j, t.Context(), Delivered))
+				all = append(all, settle(t.Context(), t, j, Delivered))
 				wait(time.Minute)
 			}
 			f.set(false)
@@ -167,7 +167,7 @@ func TestStopWritesWhatItCan(t *testing.T) {
 	for back, want := range map[time.Duration]bool{time.Second: true, time.Minute: false} {
 		synctest.Test(t, func(t *testing.T) {
 			j, f, _, stop := desk(t)
-			ended := settle(t, j, t.Context(), Delivered)
+			ended := settle(t.Context(), t, j, Delivered)
 			time.AfterFunc(back, func() { f.set(false) })
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
