@@ -175,12 +175,12 @@ func TestUnwritable(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // a directory of somebody else's takes another user to make
 	}
-	dir, err := os.MkdirTemp("", "kurir-e2e-unwritable-") // t.TempDir lets nobody else in
+	dir, err := os.MkdirTemp("", "kurir-e2e-unwritable-") //nolint:usetesting // t.TempDir lets nobody else in
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // it is to be readable
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	nobody := func(c *exec.Cmd) {

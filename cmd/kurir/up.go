@@ -59,7 +59,8 @@ func (u *upCommand) Run(ctx context.Context, w io.Writer) error {
 func (u *upCommand) load() (mesh.Config, error) {
 	read := func(data string) (mesh.Config, error) {
 		cfg := mesh.Default(data)
-		return cfg, conf.Load(u.Config, os.Environ(), "KURIR", &cfg)
+		err := conf.Load(u.Config, os.Environ(), "KURIR", &cfg)
+		return cfg, err
 	}
 	data := u.Data
 	if data == "" {

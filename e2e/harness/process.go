@@ -39,7 +39,7 @@ func (b *binaries) path(t *testing.T, name string) string {
 	b.once.Do(func() {
 		b.dir, b.err = os.MkdirTemp("", "kurir-e2e-")
 		if b.err == nil {
-			b.err = os.Chmod(b.dir, 0o755) //nolint:gosec // other users run the programs too
+			b.err = os.Chmod(b.dir, 0o755) // other users run the programs too
 		}
 		for file, pkg := range programs {
 			if b.err != nil {
