@@ -167,7 +167,7 @@ func (c Config) Validate() error {
 	check(c.Drain > 0, "drain: must be positive")
 	for _, l := range c.served() {
 		lease := c.Lease.of(l)
-		check(c.Drain > lease.Drain, "drain: %v leaves lane %s no time for its lease's drain of %v", c.Drain, l.Name, lease.Drain)
+		check(c.Drain <= 0 || c.Drain > lease.Drain, "drain: %v leaves lane %s no time for its lease's drain of %v", c.Drain, l.Name, lease.Drain)
 		check(lease.Rebalance > lease.Drain, "lease.rebalance: %v leaves lane %s no time to drain for %v", lease.Rebalance, l.Name, lease.Drain)
 	}
 	return errors.Join(faults...)
