@@ -102,7 +102,7 @@ func TestBadConfiguration(t *testing.T) {
 			refused(t, startFile(t, program, text+"oops: 127.0.0.1:0\n"), fmt.Sprintf("kurir.yaml: line %d: oops: unknown key, did you mean ops?", lines+1))
 			refused(t, start(t, program, s.With(harness.Settings{part + "grpc.lisen": "x"})), part+"grpc.lisen: unknown key, did you mean listen?", "line ")
 			refused(t, start(t, program, s.With(harness.Settings{part + "drain": "soon"})), part+"drain: ", `a duration such as "30s"`, "line ")
-			refused(t, start(t, program, s.With(harness.Settings{part + "drain": "-1s"})), part+"drain: ", "positive")
+			refused(t, start(t, program, s.With(harness.Settings{part + "grpc.default_deadline": "-1s"})), part+"grpc.default_deadline: ", "negative")
 			refused(t, start(t, program, s.With(harness.Settings{"telemetry.log.level": "loud"})), "telemetry.log.level: ", `"loud" is none of debug, info, warn, error`)
 		})
 	}
