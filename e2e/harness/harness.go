@@ -7,11 +7,13 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -116,24 +118,46 @@ func (m *Mesh) dial(t *testing.T, service string, tel *telemetry.Telemetry) *grp
 	return conn
 }
 
-// freePort returns a port that was free on loopback a moment ago. It is below
-// those that systems hand out by themselves, so that no other test or outgoing
-// connection takes it before its owner does.
+// ports hands out ports of loopback, each once. They are below those that
+// systems hand out by themselves, so that no outgoing connection takes one
+// before its owner does, and begin anywhere, so that test processes side by
+// side are not likely to meet.
+type ports struct {
+	mu   sync.Mutex
+	next int
+}
+
+const (
+	leastPort = 10_000
+	mostPort  = 20_000
+)
+
+var unused = ports{next: leastPort + rand.IntN(mostPort-leastPort)}
+
+// free returns a port that nobody listened on a moment ago.
+func (p *ports) free() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range mostPort - leastPort {
+		port := p.next
+		if p.next++; p.next == mostPort {
+			p.next = leastPort
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("no port is free")
+}
+
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		port := 10_000 + rand.IntN(20_000)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
+	port, err := unused.free()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port was found")
-	return 0
+	return port
 }
 
 // FreeAddress returns a loopback address that was free a moment ago.

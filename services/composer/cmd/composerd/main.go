@@ -1,4 +1,4 @@
-// Composerd is Kurir's composer as a process of its own.
+// Command composerd is Kurir's composer as a process of its own.
 package main
 
 import (
@@ -20,29 +20,12 @@ import (
 func main() { app.Main("composerd", run) }
 
 func run(ctx context.Context, args []string) (err error) {
-	opts, err := conf.Flags("composerd", args)
-	if err != nil {
-		return err
-	}
-	if opts.Version {
-		_, err := fmt.Fprintln(os.Stdout, "composerd", app.Version())
-		return err
-	}
 	cfg := defaults()
-	if err := conf.Load(opts.Config, os.Environ(), "KURIR_COMPOSER", &cfg); err != nil {
+	program := conf.Program{Name: "composerd", Version: app.Version(), Env: "KURIR_COMPOSER"}
+	if work, err := conf.Boot(os.Stdout, program, args, &cfg, &cfg.GRPC.Listen); err != nil || !work {
 		return err
-	}
-	if opts.Listen != "" {
-		cfg.GRPC.Listen = opts.Listen
 	}
 	show := func(w io.Writer) error { return conf.Print(w, cfg) }
-	switch {
-	case opts.Print:
-		return show(os.Stdout)
-	case opts.Check:
-		_, err := fmt.Fprintln(os.Stdout, "the configuration is good")
-		return err
-	}
 
 	tel, err := telemetry.New(ctx, "composer", app.Version(), cfg.Telemetry)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Routerd is Kurir's router as a process of its own.
+// Command routerd is Kurir's router as a process of its own.
 package main
 
 import (
@@ -19,29 +19,12 @@ import (
 func main() { app.Main("routerd", run) }
 
 func run(ctx context.Context, args []string) (err error) {
-	opts, err := conf.Flags("routerd", args)
-	if err != nil {
-		return err
-	}
-	if opts.Version {
-		_, err := fmt.Fprintln(os.Stdout, "routerd", app.Version())
-		return err
-	}
 	cfg := defaults()
-	if err := conf.Load(opts.Config, os.Environ(), "KURIR_ROUTER", &cfg); err != nil {
+	program := conf.Program{Name: "routerd", Version: app.Version(), Env: "KURIR_ROUTER"}
+	if work, err := conf.Boot(os.Stdout, program, args, &cfg, &cfg.GRPC.Listen); err != nil || !work {
 		return err
-	}
-	if opts.Listen != "" {
-		cfg.GRPC.Listen = opts.Listen
 	}
 	show := func(w io.Writer) error { return conf.Print(w, cfg) }
-	switch {
-	case opts.Print:
-		return show(os.Stdout)
-	case opts.Check:
-		_, err := fmt.Fprintln(os.Stdout, "the configuration is good")
-		return err
-	}
 
 	tel, err := telemetry.New(ctx, "router", app.Version(), cfg.Telemetry)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Trackerd is Kurir's tracker as a process of its own.
+// Command trackerd is Kurir's tracker as a process of its own.
 package main
 
 import (
@@ -22,29 +22,12 @@ import (
 func main() { app.Main("trackerd", run) }
 
 func run(ctx context.Context, args []string) (err error) {
-	opts, err := conf.Flags("trackerd", args)
-	if err != nil {
-		return err
-	}
-	if opts.Version {
-		_, err := fmt.Fprintln(os.Stdout, "trackerd", app.Version())
-		return err
-	}
 	cfg := defaults()
-	if err := conf.Load(opts.Config, os.Environ(), "KURIR_TRACKER", &cfg); err != nil {
+	program := conf.Program{Name: "trackerd", Version: app.Version(), Env: "KURIR_TRACKER"}
+	if work, err := conf.Boot(os.Stdout, program, args, &cfg, &cfg.GRPC.Listen); err != nil || !work {
 		return err
-	}
-	if opts.Listen != "" {
-		cfg.GRPC.Listen = opts.Listen
 	}
 	show := func(w io.Writer) error { return conf.Print(w, cfg) }
-	switch {
-	case opts.Print:
-		return show(os.Stdout)
-	case opts.Check:
-		_, err := fmt.Fprintln(os.Stdout, "the configuration is good")
-		return err
-	}
 
 	tel, err := telemetry.New(ctx, "tracker", app.Version(), cfg.Telemetry)
 	if err != nil {
