@@ -14,6 +14,9 @@ import (
 type Options struct {
 	// TraceEndpoint is an OTLP/gRPC collector; empty exports nothing.
 	TraceEndpoint string
+	// DKIM is a directory for signing keys of kurir.example, made at the start;
+	// empty signs nothing.
+	DKIM string
 	// Processes runs the mesh as processes, whatever the flag -runner says.
 	Processes bool
 	// Without names processes that are not started; the others are then not
@@ -55,5 +58,9 @@ func config(data, nameServer string, port int, doors map[string]string, opts Opt
 	c.Dispatcher.SMTP.EHLO = "kurir.example"
 	c.Dispatcher.Sandbox.SMTPListen = net.JoinHostPort("127.0.0.1", "0")
 	c.Dispatcher.Sandbox.PageListen = ""
+	if opts.DKIM != "" {
+		c.Dispatcher.DKIM.Dir, c.Dispatcher.DKIM.Generate = opts.DKIM, true
+		c.Dispatcher.DKIM.Domains = []dispatcher.DKIMDomain{{Domain: "kurir.example", SelectorRSA: "r1", SelectorEd25519: "e1"}}
+	}
 	return c
 }
