@@ -127,11 +127,21 @@ func part(b *bytes.Buffer, kind, body string) {
 	b.WriteString("Content-Type: " + kind + "; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
 	w := quotedprintable.NewWriter(b) // makes CRLF of every line end
 	// Neither fails on a buffer.
-	_, _ = w.Write([]byte(body))
+	_, _ = w.Write([]byte(lineFeeds(body)))
 	_ = w.Close()
 	if !bytes.HasSuffix(b.Bytes(), []byte("\r\n")) {
 		b.WriteString("\r\n")
 	}
+}
+
+// lineFeeds makes every line end LF. The quoted-printable writer takes CR and LF
+// alone as well, but after a CR it loses the next LF even where encoded bytes
+// stand between the two.
+func lineFeeds(s string) string {
+	if !strings.Contains(s, "\r") {
+		return s
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
 // headerWriter writes headers until the first that cannot be written.

@@ -250,6 +250,7 @@ func FuzzBytes(f *testing.F) {
 	f.Add("Tagihan", "Sari", "Halo\nDunia", "<p>x</p>")
 	f.Add("Café "+strings.Repeat("é", 300), `A "b" <c>`, "a\r\nb\rc\n", "")
 	f.Add("=?utf-8?Q?x?=", "株式会社", strings.Repeat("x", 3000), "--=_x\r\n.\r\n")
+	f.Add("Baris", "Sari", "satu\rdua é\ntiga", "<p>\ré\n</p>")
 	f.Add("a\x00b", "c\r\nd", "\x00 \t", " \r\n.\r\n")
 	f.Fuzz(func(t *testing.T, subject, name, text, html string) {
 		m := sample(t)
