@@ -6,6 +6,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -171,9 +172,13 @@ func kinds(ctx context.Context, m *mesh.Mesh, p *postman, out io.Writer, r *Resu
 		return "", fmt.Errorf("sending a reminder: %w", err)
 	}
 	p.ledger.accept(reminded.GetReceipt().GetMailId(), reminderTo)
+	lost := time.NewTimer(stall)
+	defer lost.Stop()
 	for _, came := range []<-chan time.Time{billCame, reminderCame} {
 		select {
 		case <-came:
+		case <-lost.C:
+			return "", errors.New("the bill or the reminder did not arrive")
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
 		}
