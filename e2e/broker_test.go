@@ -96,11 +96,22 @@ func TestBrokerLost(t *testing.T) {
 	for _, id := range accepted {
 		m.Final(t, id, eventsv1.EventType_EVENT_TYPE_DELIVERED)
 	}
-	took := 0
+	took, away, times := 0, 0, map[string]int{}
 	for _, r := range mx.Messages() {
 		if r.To == "a@broker.example" {
 			took++
+		} else {
+			away++
 		}
+		times[header(t, r.Data, "Message-Id")]++
+	}
+	for id, n := range times {
+		if n != 1 {
+			t.Errorf("the host took %s %d times, want once", id, n)
+		}
+	}
+	if away > 2 {
+		t.Errorf("the host took %d mails of the two that were turned away", away)
 	}
 	if took != len(accepted) {
 		t.Errorf("the host took %d mails, want the %d accepted, each once", took, len(accepted))
