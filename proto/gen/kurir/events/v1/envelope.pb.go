@@ -281,9 +281,12 @@ type MailEnvelope struct {
 	// W3C tracestate beside it.
 	Tracestate string `protobuf:"bytes,15,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
 	// Attempts of earlier releases that reached a server or tried to.
-	Tries         uint32 `protobuf:"varint,16,opt,name=tries,proto3" json:"tries,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tries uint32 `protobuf:"varint,16,opt,name=tries,proto3" json:"tries,omitempty"`
+	// True when an earlier attempt may have delivered it: somebody decided to
+	// send it all the same, or nobody can know any more.
+	PossibleDuplicate bool `protobuf:"varint,17,opt,name=possible_duplicate,json=possibleDuplicate,proto3" json:"possible_duplicate,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *MailEnvelope) Reset() {
@@ -439,6 +442,13 @@ func (x *MailEnvelope) GetTries() uint32 {
 	return 0
 }
 
+func (x *MailEnvelope) GetPossibleDuplicate() bool {
+	if x != nil {
+		return x.PossibleDuplicate
+	}
+	return false
+}
+
 type isMailEnvelope_Content interface {
 	isMailEnvelope_Content()
 }
@@ -565,7 +575,7 @@ const file_kurir_events_v1_envelope_proto_rawDesc = "" +
 	"\atracked\x18\x0e \x01(\bR\atracked\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf6\x04\n" +
 	"\fMailEnvelope\x12\x17\n" +
 	"\amail_id\x18\x01 \x01(\tR\x06mailId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x12\n" +
@@ -587,7 +597,8 @@ const file_kurir_events_v1_envelope_proto_rawDesc = "" +
 	"\n" +
 	"tracestate\x18\x0f \x01(\tR\n" +
 	"tracestate\x12\x14\n" +
-	"\x05tries\x18\x10 \x01(\rR\x05triesB\t\n" +
+	"\x05tries\x18\x10 \x01(\rR\x05tries\x12-\n" +
+	"\x12possible_duplicate\x18\x11 \x01(\bR\x11possibleDuplicateB\t\n" +
 	"\acontent\"\xb8\x01\n" +
 	"\bDeferral\x129\n" +
 	"\benvelope\x18\x01 \x01(\v2\x1d.kurir.events.v1.MailEnvelopeR\benvelope\x121\n" +

@@ -92,6 +92,10 @@ const (
 	Reason_REASON_SUPPRESSION_UNKNOWN Reason = 29
 	// No site of that name is known to this dispatcher.
 	Reason_REASON_SITE_UNKNOWN Reason = 30
+	// No record of that id is on the dead topic.
+	Reason_REASON_DEAD_UNKNOWN Reason = 31
+	// The dead record was replayed before, or cannot be put back as it was.
+	Reason_REASON_DEAD_NOT_REPLAYABLE Reason = 32
 )
 
 // Enum value maps for Reason.
@@ -128,6 +132,8 @@ var (
 		28: "REASON_INTERNAL",
 		29: "REASON_SUPPRESSION_UNKNOWN",
 		30: "REASON_SITE_UNKNOWN",
+		31: "REASON_DEAD_UNKNOWN",
+		32: "REASON_DEAD_NOT_REPLAYABLE",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":          0,
@@ -161,6 +167,8 @@ var (
 		"REASON_INTERNAL":             28,
 		"REASON_SUPPRESSION_UNKNOWN":  29,
 		"REASON_SITE_UNKNOWN":         30,
+		"REASON_DEAD_UNKNOWN":         31,
+		"REASON_DEAD_NOT_REPLAYABLE":  32,
 	}
 )
 
@@ -195,7 +203,7 @@ var File_kurir_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_kurir_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1bkurir/fault/v1/reason.proto\x12\x0ekurir.fault.v1*\xe9\x06\n" +
+	"\x1bkurir/fault/v1/reason.proto\x12\x0ekurir.fault.v1*\xa2\a\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x1c\n" +
@@ -228,7 +236,9 @@ const file_kurir_fault_v1_reason_proto_rawDesc = "" +
 	"\x16REASON_NOT_IMPLEMENTED\x10\x1b\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x1c\x12\x1e\n" +
 	"\x1aREASON_SUPPRESSION_UNKNOWN\x10\x1d\x12\x17\n" +
-	"\x13REASON_SITE_UNKNOWN\x10\x1eB\xa7\x01\n" +
+	"\x13REASON_SITE_UNKNOWN\x10\x1e\x12\x17\n" +
+	"\x13REASON_DEAD_UNKNOWN\x10\x1f\x12\x1e\n" +
+	"\x1aREASON_DEAD_NOT_REPLAYABLE\x10 B\xa7\x01\n" +
 	"\x12com.kurir.fault.v1B\vReasonProtoP\x01Z*kurir.dev/proto/gen/kurir/fault/v1;faultv1\xa2\x02\x03KFX\xaa\x02\x0eKurir.Fault.V1\xca\x02\x0eKurir\\Fault\\V1\xe2\x02\x1aKurir\\Fault\\V1\\GPBMetadata\xea\x02\x10Kurir::Fault::V1b\x06proto3"
 
 var (

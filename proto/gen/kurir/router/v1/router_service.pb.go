@@ -29,6 +29,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Verdict is a decision about held mail.
+type Verdict int32
+
+const (
+	// Not given; refused.
+	Verdict_VERDICT_UNSPECIFIED Verdict = 0
+	// Send it; when it was in doubt, marked as a possible duplicate.
+	Verdict_VERDICT_SEND Verdict = 1
+	// It was delivered; ends with DELIVERED.
+	Verdict_VERDICT_DELIVERED Verdict = 2
+	// It is not wanted any more; ends with CANCELLED.
+	Verdict_VERDICT_CANCEL Verdict = 3
+	// It is of no use any more; ends with EXPIRED.
+	Verdict_VERDICT_EXPIRE Verdict = 4
+)
+
+// Enum value maps for Verdict.
+var (
+	Verdict_name = map[int32]string{
+		0: "VERDICT_UNSPECIFIED",
+		1: "VERDICT_SEND",
+		2: "VERDICT_DELIVERED",
+		3: "VERDICT_CANCEL",
+		4: "VERDICT_EXPIRE",
+	}
+	Verdict_value = map[string]int32{
+		"VERDICT_UNSPECIFIED": 0,
+		"VERDICT_SEND":        1,
+		"VERDICT_DELIVERED":   2,
+		"VERDICT_CANCEL":      3,
+		"VERDICT_EXPIRE":      4,
+	}
+)
+
+func (x Verdict) Enum() *Verdict {
+	p := new(Verdict)
+	*p = x
+	return p
+}
+
+func (x Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_kurir_router_v1_router_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Verdict) Type() protoreflect.EnumType {
+	return &file_kurir_router_v1_router_service_proto_enumTypes[0]
+}
+
+func (x Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Verdict.Descriptor instead.
+func (Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{0}
+}
+
 // SuppressionCause says why an address is suppressed.
 type SuppressionCause int32
 
@@ -74,11 +135,11 @@ func (x SuppressionCause) String() string {
 }
 
 func (SuppressionCause) Descriptor() protoreflect.EnumDescriptor {
-	return file_kurir_router_v1_router_service_proto_enumTypes[0].Descriptor()
+	return file_kurir_router_v1_router_service_proto_enumTypes[1].Descriptor()
 }
 
 func (SuppressionCause) Type() protoreflect.EnumType {
-	return &file_kurir_router_v1_router_service_proto_enumTypes[0]
+	return &file_kurir_router_v1_router_service_proto_enumTypes[1]
 }
 
 func (x SuppressionCause) Number() protoreflect.EnumNumber {
@@ -87,7 +148,7 @@ func (x SuppressionCause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SuppressionCause.Descriptor instead.
 func (SuppressionCause) EnumDescriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{0}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{1}
 }
 
 // Submission is a finished mail on its way into custody.
@@ -500,7 +561,11 @@ type Scope struct {
 	// Mail to this site.
 	Site string `protobuf:"bytes,7,opt,name=site,proto3" json:"site,omitempty"`
 	// Mail of this kind.
-	Kind          v11.Kind `protobuf:"varint,8,opt,name=kind,proto3,enum=kurir.mail.v1.Kind" json:"kind,omitempty"`
+	Kind v11.Kind `protobuf:"varint,8,opt,name=kind,proto3,enum=kurir.mail.v1.Kind" json:"kind,omitempty"`
+	// Only mail that is held.
+	Held bool `protobuf:"varint,9,opt,name=held,proto3" json:"held,omitempty"`
+	// Only mail that may have been delivered already.
+	InDoubt       bool `protobuf:"varint,10,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,6 +654,20 @@ func (x *Scope) GetKind() v11.Kind {
 		return x.Kind
 	}
 	return v11.Kind(0)
+}
+
+func (x *Scope) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *Scope) GetInDoubt() bool {
+	if x != nil {
+		return x.InDoubt
+	}
+	return false
 }
 
 // CancelRequest cancels waiting mail.
@@ -894,6 +973,116 @@ func (x *ReleaseResponse) GetReleased() int64 {
 	return 0
 }
 
+// DecideRequest decides about held mail.
+type DecideRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which.
+	Scope *Scope `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
+	// What becomes of it.
+	Verdict Verdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=kurir.router.v1.Verdict" json:"verdict,omitempty"`
+	// Why, for the events.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideRequest) Reset() {
+	*x = DecideRequest{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideRequest) ProtoMessage() {}
+
+func (x *DecideRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideRequest.ProtoReflect.Descriptor instead.
+func (*DecideRequest) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DecideRequest) GetScope() *Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *DecideRequest) GetVerdict() Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
+func (x *DecideRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DecideResponse answers Decide.
+type DecideResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many mails were decided about.
+	Decided       int64 `protobuf:"varint,1,opt,name=decided,proto3" json:"decided,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideResponse) Reset() {
+	*x = DecideResponse{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideResponse) ProtoMessage() {}
+
+func (x *DecideResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideResponse.ProtoReflect.Descriptor instead.
+func (*DecideResponse) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DecideResponse) GetDecided() int64 {
+	if x != nil {
+		return x.Decided
+	}
+	return 0
+}
+
 // WaitingMail is one mail in the waiting room.
 type WaitingMail struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -914,14 +1103,28 @@ type WaitingMail struct {
 	// When it expires.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// Attempts it has had.
-	Attempts      uint32 `protobuf:"varint,9,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts uint32 `protobuf:"varint,9,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The site it waits for; empty when it was not tried.
+	Site string `protobuf:"bytes,10,opt,name=site,proto3" json:"site,omitempty"`
+	// The recipient, its local part masked, such as "b***@example.com"; empty
+	// for mail that has waited since before this was kept.
+	Recipient string `protobuf:"bytes,11,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// What it is for.
+	Kind v11.Kind `protobuf:"varint,12,opt,name=kind,proto3,enum=kurir.mail.v1.Kind" json:"kind,omitempty"`
+	// Since when it is held; absent when it is not.
+	HeldSince *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=held_since,json=heldSince,proto3" json:"held_since,omitempty"`
+	// When the hold ends by itself; absent when only a decision ends it.
+	HeldUntil *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=held_until,json=heldUntil,proto3" json:"held_until,omitempty"`
+	// True when an attempt may have delivered it: its last dot was sent, the
+	// answer never came.
+	InDoubt       bool `protobuf:"varint,15,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WaitingMail) Reset() {
 	*x = WaitingMail{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[12]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +1136,7 @@ func (x *WaitingMail) String() string {
 func (*WaitingMail) ProtoMessage() {}
 
 func (x *WaitingMail) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[12]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1149,7 @@ func (x *WaitingMail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitingMail.ProtoReflect.Descriptor instead.
 func (*WaitingMail) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{12}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WaitingMail) GetMailId() string {
@@ -1012,6 +1215,48 @@ func (x *WaitingMail) GetAttempts() uint32 {
 	return 0
 }
 
+func (x *WaitingMail) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *WaitingMail) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+func (x *WaitingMail) GetKind() v11.Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return v11.Kind(0)
+}
+
+func (x *WaitingMail) GetHeldSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeldSince
+	}
+	return nil
+}
+
+func (x *WaitingMail) GetHeldUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeldUntil
+	}
+	return nil
+}
+
+func (x *WaitingMail) GetInDoubt() bool {
+	if x != nil {
+		return x.InDoubt
+	}
+	return false
+}
+
 // ListWaitingRequest asks for waiting mail.
 type ListWaitingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1027,7 +1272,7 @@ type ListWaitingRequest struct {
 
 func (x *ListWaitingRequest) Reset() {
 	*x = ListWaitingRequest{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[13]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1284,7 @@ func (x *ListWaitingRequest) String() string {
 func (*ListWaitingRequest) ProtoMessage() {}
 
 func (x *ListWaitingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[13]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1297,7 @@ func (x *ListWaitingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWaitingRequest.ProtoReflect.Descriptor instead.
 func (*ListWaitingRequest) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{13}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListWaitingRequest) GetScope() *Scope {
@@ -1089,7 +1334,7 @@ type ListWaitingResponse struct {
 
 func (x *ListWaitingResponse) Reset() {
 	*x = ListWaitingResponse{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[14]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1346,7 @@ func (x *ListWaitingResponse) String() string {
 func (*ListWaitingResponse) ProtoMessage() {}
 
 func (x *ListWaitingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[14]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1359,7 @@ func (x *ListWaitingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWaitingResponse.ProtoReflect.Descriptor instead.
 func (*ListWaitingResponse) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{14}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListWaitingResponse) GetMails() []*WaitingMail {
@@ -1140,7 +1385,7 @@ type ListLanesRequest struct {
 
 func (x *ListLanesRequest) Reset() {
 	*x = ListLanesRequest{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[15]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1397,7 @@ func (x *ListLanesRequest) String() string {
 func (*ListLanesRequest) ProtoMessage() {}
 
 func (x *ListLanesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[15]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1410,7 @@ func (x *ListLanesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLanesRequest.ProtoReflect.Descriptor instead.
 func (*ListLanesRequest) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{15}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{17}
 }
 
 // ListLanesResponse lists the lanes.
@@ -1179,7 +1424,7 @@ type ListLanesResponse struct {
 
 func (x *ListLanesResponse) Reset() {
 	*x = ListLanesResponse{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[16]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1436,7 @@ func (x *ListLanesResponse) String() string {
 func (*ListLanesResponse) ProtoMessage() {}
 
 func (x *ListLanesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[16]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1449,7 @@ func (x *ListLanesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLanesResponse.ProtoReflect.Descriptor instead.
 func (*ListLanesResponse) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{16}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListLanesResponse) GetLanes() []*Lane {
@@ -1225,21 +1470,33 @@ type Lane struct {
 	Weight int32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
 	// The share of throughput it keeps whatever the others do, in percent.
 	FloorPercent int32 `protobuf:"varint,4,opt,name=floor_percent,json=floorPercent,proto3" json:"floor_percent,omitempty"`
-	// Records on its topic not yet done by the dispatchers.
+	// Records on its topic not yet done by the dispatchers, those in flight
+	// counted.
 	Depth int64 `protobuf:"varint,5,opt,name=depth,proto3" json:"depth,omitempty"`
 	// Mails of it in the waiting room.
 	Waiting int64 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	// Default time of use.
 	DefaultExpiry *durationpb.Duration `protobuf:"bytes,7,opt,name=default_expiry,json=defaultExpiry,proto3" json:"default_expiry,omitempty"`
 	// Age of the oldest record not yet done; absent when there is none.
-	OldestAge     *durationpb.Duration `protobuf:"bytes,8,opt,name=oldest_age,json=oldestAge,proto3" json:"oldest_age,omitempty"`
+	OldestAge *durationpb.Duration `protobuf:"bytes,8,opt,name=oldest_age,json=oldestAge,proto3" json:"oldest_age,omitempty"`
+	// Records the dispatchers have taken and not done, by their last commits.
+	InFlight int64 `protobuf:"varint,9,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Records put onto its topic per second: mail accepted, and mail released
+	// from the waiting room; averaged over rate_window.
+	AcceptedRate float64 `protobuf:"fixed64,10,opt,name=accepted_rate,json=acceptedRate,proto3" json:"accepted_rate,omitempty"`
+	// Records the dispatchers have done per second, whatever came of them;
+	// averaged over rate_window.
+	SettledRate float64 `protobuf:"fixed64,11,opt,name=settled_rate,json=settledRate,proto3" json:"settled_rate,omitempty"`
+	// What the rates are averaged over; absent before there is anything to
+	// compare with.
+	RateWindow    *durationpb.Duration `protobuf:"bytes,12,opt,name=rate_window,json=rateWindow,proto3" json:"rate_window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lane) Reset() {
 	*x = Lane{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[17]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1508,7 @@ func (x *Lane) String() string {
 func (*Lane) ProtoMessage() {}
 
 func (x *Lane) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[17]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1521,7 @@ func (x *Lane) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lane.ProtoReflect.Descriptor instead.
 func (*Lane) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{17}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Lane) GetName() string {
@@ -1323,6 +1580,519 @@ func (x *Lane) GetOldestAge() *durationpb.Duration {
 	return nil
 }
 
+func (x *Lane) GetInFlight() int64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *Lane) GetAcceptedRate() float64 {
+	if x != nil {
+		return x.AcceptedRate
+	}
+	return 0
+}
+
+func (x *Lane) GetSettledRate() float64 {
+	if x != nil {
+		return x.SettledRate
+	}
+	return 0
+}
+
+func (x *Lane) GetRateWindow() *durationpb.Duration {
+	if x != nil {
+		return x.RateWindow
+	}
+	return nil
+}
+
+// DeadRecord is a record of the dead topic.
+type DeadRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names it: the partition of the dead topic and the offset, as "0-12".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it was put aside.
+	DiedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=died_at,json=diedAt,proto3" json:"died_at,omitempty"`
+	// Why it could not be opened.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The topic it lay on.
+	Topic string `protobuf:"bytes,4,opt,name=topic,proto3" json:"topic,omitempty"`
+	// The partition of that topic.
+	Partition int32 `protobuf:"varint,5,opt,name=partition,proto3" json:"partition,omitempty"`
+	// The offset in that partition.
+	Offset int64 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Its key, which is a mail's id but for records that somebody produced by
+	// mistake; shown only when it looks like one.
+	MailId string `protobuf:"bytes,7,opt,name=mail_id,json=mailId,proto3" json:"mail_id,omitempty"`
+	// Its headers, as far as they are Kurir's own.
+	Headers map[string]string `protobuf:"bytes,8,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How many bytes its value has, sealed.
+	Bytes int64 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// When it was replayed; absent when it was not.
+	ReplayedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=replayed_at,json=replayedAt,proto3" json:"replayed_at,omitempty"`
+	// The dead record whose replay it is; empty for none.
+	ReplayOf      string `protobuf:"bytes,11,opt,name=replay_of,json=replayOf,proto3" json:"replay_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadRecord) Reset() {
+	*x = DeadRecord{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadRecord) ProtoMessage() {}
+
+func (x *DeadRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadRecord.ProtoReflect.Descriptor instead.
+func (*DeadRecord) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DeadRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeadRecord) GetDiedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DiedAt
+	}
+	return nil
+}
+
+func (x *DeadRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeadRecord) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *DeadRecord) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *DeadRecord) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *DeadRecord) GetMailId() string {
+	if x != nil {
+		return x.MailId
+	}
+	return ""
+}
+
+func (x *DeadRecord) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *DeadRecord) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *DeadRecord) GetReplayedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReplayedAt
+	}
+	return nil
+}
+
+func (x *DeadRecord) GetReplayOf() string {
+	if x != nil {
+		return x.ReplayOf
+	}
+	return ""
+}
+
+// ListDeadRequest asks for the dead topic.
+type ListDeadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only records that lay on this topic; empty lists all.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// At most so many, 0 takes 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the last answer; empty starts at the oldest.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadRequest) Reset() {
+	*x = ListDeadRequest{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadRequest) ProtoMessage() {}
+
+func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadRequest) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListDeadRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ListDeadRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListDeadResponse lists dead records.
+type ListDeadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Partition by partition, the oldest first.
+	Records []*DeadRecord `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// Asks for the rest; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadResponse) Reset() {
+	*x = ListDeadResponse{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadResponse) ProtoMessage() {}
+
+func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadResponse) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListDeadResponse) GetRecords() []*DeadRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ListDeadResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetDeadRequest asks for one dead record.
+type GetDeadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadRequest) Reset() {
+	*x = GetDeadRequest{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadRequest) ProtoMessage() {}
+
+func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadRequest.ProtoReflect.Descriptor instead.
+func (*GetDeadRequest) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetDeadRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetDeadResponse shows one dead record.
+type GetDeadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record.
+	Record *DeadRecord `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	// Whether it opens with the keys there are now, so that a replay helps.
+	Opens bool `protobuf:"varint,2,opt,name=opens,proto3" json:"opens,omitempty"`
+	// Why it does not; empty when it does.
+	Problem       string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadResponse) Reset() {
+	*x = GetDeadResponse{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadResponse) ProtoMessage() {}
+
+func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadResponse.ProtoReflect.Descriptor instead.
+func (*GetDeadResponse) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetDeadResponse) GetRecord() *DeadRecord {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *GetDeadResponse) GetOpens() bool {
+	if x != nil {
+		return x.Opens
+	}
+	return false
+}
+
+func (x *GetDeadResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// ReplayDeadRequest replays one dead record.
+type ReplayDeadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Replays it though it was replayed before.
+	Again         bool `protobuf:"varint,2,opt,name=again,proto3" json:"again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDeadRequest) Reset() {
+	*x = ReplayDeadRequest{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDeadRequest) ProtoMessage() {}
+
+func (x *ReplayDeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDeadRequest.ProtoReflect.Descriptor instead.
+func (*ReplayDeadRequest) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReplayDeadRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReplayDeadRequest) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+// ReplayDeadResponse answers ReplayDead.
+type ReplayDeadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic it was put back onto.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// The partition.
+	Partition int32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// The offset it has there now.
+	Offset        int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDeadResponse) Reset() {
+	*x = ReplayDeadResponse{}
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDeadResponse) ProtoMessage() {}
+
+func (x *ReplayDeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDeadResponse.ProtoReflect.Descriptor instead.
+func (*ReplayDeadResponse) Descriptor() ([]byte, []int) {
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReplayDeadResponse) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ReplayDeadResponse) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ReplayDeadResponse) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 // Suppression is one address that must not be mailed.
 type Suppression struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1342,7 +2112,7 @@ type Suppression struct {
 
 func (x *Suppression) Reset() {
 	*x = Suppression{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[18]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +2124,7 @@ func (x *Suppression) String() string {
 func (*Suppression) ProtoMessage() {}
 
 func (x *Suppression) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[18]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +2137,7 @@ func (x *Suppression) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suppression.ProtoReflect.Descriptor instead.
 func (*Suppression) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{18}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Suppression) GetTenant() string {
@@ -1416,7 +2186,7 @@ type AddSuppressionRequest struct {
 
 func (x *AddSuppressionRequest) Reset() {
 	*x = AddSuppressionRequest{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[19]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +2198,7 @@ func (x *AddSuppressionRequest) String() string {
 func (*AddSuppressionRequest) ProtoMessage() {}
 
 func (x *AddSuppressionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[19]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +2211,7 @@ func (x *AddSuppressionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSuppressionRequest.ProtoReflect.Descriptor instead.
 func (*AddSuppressionRequest) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{19}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AddSuppressionRequest) GetSuppression() *Suppression {
@@ -1462,7 +2232,7 @@ type AddSuppressionResponse struct {
 
 func (x *AddSuppressionResponse) Reset() {
 	*x = AddSuppressionResponse{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[20]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +2244,7 @@ func (x *AddSuppressionResponse) String() string {
 func (*AddSuppressionResponse) ProtoMessage() {}
 
 func (x *AddSuppressionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[20]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +2257,7 @@ func (x *AddSuppressionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSuppressionResponse.ProtoReflect.Descriptor instead.
 func (*AddSuppressionResponse) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{20}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AddSuppressionResponse) GetSuppression() *Suppression {
@@ -1510,7 +2280,7 @@ type RemoveSuppressionRequest struct {
 
 func (x *RemoveSuppressionRequest) Reset() {
 	*x = RemoveSuppressionRequest{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[21]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +2292,7 @@ func (x *RemoveSuppressionRequest) String() string {
 func (*RemoveSuppressionRequest) ProtoMessage() {}
 
 func (x *RemoveSuppressionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[21]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +2305,7 @@ func (x *RemoveSuppressionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSuppressionRequest.ProtoReflect.Descriptor instead.
 func (*RemoveSuppressionRequest) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{21}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RemoveSuppressionRequest) GetTenant() string {
@@ -1561,7 +2331,7 @@ type RemoveSuppressionResponse struct {
 
 func (x *RemoveSuppressionResponse) Reset() {
 	*x = RemoveSuppressionResponse{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[22]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +2343,7 @@ func (x *RemoveSuppressionResponse) String() string {
 func (*RemoveSuppressionResponse) ProtoMessage() {}
 
 func (x *RemoveSuppressionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[22]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +2356,7 @@ func (x *RemoveSuppressionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSuppressionResponse.ProtoReflect.Descriptor instead.
 func (*RemoveSuppressionResponse) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{22}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{31}
 }
 
 // ListSuppressionsRequest asks for the list.
@@ -1606,7 +2376,7 @@ type ListSuppressionsRequest struct {
 
 func (x *ListSuppressionsRequest) Reset() {
 	*x = ListSuppressionsRequest{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[23]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +2388,7 @@ func (x *ListSuppressionsRequest) String() string {
 func (*ListSuppressionsRequest) ProtoMessage() {}
 
 func (x *ListSuppressionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[23]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +2401,7 @@ func (x *ListSuppressionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSuppressionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSuppressionsRequest) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{23}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListSuppressionsRequest) GetTenant() string {
@@ -1675,7 +2445,7 @@ type ListSuppressionsResponse struct {
 
 func (x *ListSuppressionsResponse) Reset() {
 	*x = ListSuppressionsResponse{}
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[24]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +2457,7 @@ func (x *ListSuppressionsResponse) String() string {
 func (*ListSuppressionsResponse) ProtoMessage() {}
 
 func (x *ListSuppressionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kurir_router_v1_router_service_proto_msgTypes[24]
+	mi := &file_kurir_router_v1_router_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +2470,7 @@ func (x *ListSuppressionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSuppressionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSuppressionsResponse) Descriptor() ([]byte, []int) {
-	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{24}
+	return file_kurir_router_v1_router_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListSuppressionsResponse) GetSuppressions() []*Suppression {
@@ -1755,7 +2525,7 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
 	"\areceipt\x18\x02 \x01(\v2\x16.kurir.mail.v1.ReceiptH\x00R\areceipt\x12*\n" +
 	"\x05error\x18\x03 \x01(\v2\x12.google.rpc.StatusH\x00R\x05errorB\b\n" +
-	"\x06result\"\xe9\x01\n" +
+	"\x06result\"\x98\x02\n" +
 	"\x05Scope\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12$\n" +
 	"\bmail_ids\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\amailIds\x12\x12\n" +
@@ -1765,7 +2535,10 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"\btemplate\x18\x05 \x01(\tR\btemplate\x12\x16\n" +
 	"\x06domain\x18\x06 \x01(\tR\x06domain\x12\x12\n" +
 	"\x04site\x18\a \x01(\tR\x04site\x12'\n" +
-	"\x04kind\x18\b \x01(\x0e2\x13.kurir.mail.v1.KindR\x04kind\"g\n" +
+	"\x04kind\x18\b \x01(\x0e2\x13.kurir.mail.v1.KindR\x04kind\x12\x12\n" +
+	"\x04held\x18\t \x01(\bR\x04held\x12\x19\n" +
+	"\bin_doubt\x18\n" +
+	" \x01(\bR\ainDoubt\"g\n" +
 	"\rCancelRequest\x124\n" +
 	"\x05scope\x18\x01 \x01(\v2\x16.kurir.router.v1.ScopeB\x06\xbaH\x03\xc8\x01\x01R\x05scope\x12 \n" +
 	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06reason\".\n" +
@@ -1780,7 +2553,14 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"\x0eReleaseRequest\x124\n" +
 	"\x05scope\x18\x01 \x01(\v2\x16.kurir.router.v1.ScopeB\x06\xbaH\x03\xc8\x01\x01R\x05scope\"-\n" +
 	"\x0fReleaseResponse\x12\x1a\n" +
-	"\breleased\x18\x01 \x01(\x03R\breleased\"\xb8\x02\n" +
+	"\breleased\x18\x01 \x01(\x03R\breleased\"\xa7\x01\n" +
+	"\rDecideRequest\x124\n" +
+	"\x05scope\x18\x01 \x01(\v2\x16.kurir.router.v1.ScopeB\x06\xbaH\x03\xc8\x01\x01R\x05scope\x12>\n" +
+	"\averdict\x18\x02 \x01(\x0e2\x18.kurir.router.v1.VerdictB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\averdict\x12 \n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"*\n" +
+	"\x0eDecideResponse\x12\x18\n" +
+	"\adecided\x18\x01 \x01(\x03R\adecided\"\xa4\x04\n" +
 	"\vWaitingMail\x12\x17\n" +
 	"\amail_id\x18\x01 \x01(\tR\x06mailId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x12\n" +
@@ -1791,7 +2571,16 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"\x06due_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\x129\n" +
 	"\n" +
 	"expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1a\n" +
-	"\battempts\x18\t \x01(\rR\battempts\"\x8a\x01\n" +
+	"\battempts\x18\t \x01(\rR\battempts\x12\x12\n" +
+	"\x04site\x18\n" +
+	" \x01(\tR\x04site\x12\x1c\n" +
+	"\trecipient\x18\v \x01(\tR\trecipient\x12'\n" +
+	"\x04kind\x18\f \x01(\x0e2\x13.kurir.mail.v1.KindR\x04kind\x129\n" +
+	"\n" +
+	"held_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\theldSince\x129\n" +
+	"\n" +
+	"held_until\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\theldUntil\x12\x19\n" +
+	"\bin_doubt\x18\x0f \x01(\bR\ainDoubt\"\x8a\x01\n" +
 	"\x12ListWaitingRequest\x12,\n" +
 	"\x05scope\x18\x01 \x01(\v2\x16.kurir.router.v1.ScopeR\x05scope\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -1803,7 +2592,7 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x12\n" +
 	"\x10ListLanesRequest\"@\n" +
 	"\x11ListLanesResponse\x12+\n" +
-	"\x05lanes\x18\x01 \x03(\v2\x15.kurir.router.v1.LaneR\x05lanes\"\x97\x02\n" +
+	"\x05lanes\x18\x01 \x03(\v2\x15.kurir.router.v1.LaneR\x05lanes\"\xb8\x03\n" +
 	"\x04Lane\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x16\n" +
@@ -1813,7 +2602,53 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"\awaiting\x18\x06 \x01(\x03R\awaiting\x12@\n" +
 	"\x0edefault_expiry\x18\a \x01(\v2\x19.google.protobuf.DurationR\rdefaultExpiry\x128\n" +
 	"\n" +
-	"oldest_age\x18\b \x01(\v2\x19.google.protobuf.DurationR\toldestAge\"\xe9\x01\n" +
+	"oldest_age\x18\b \x01(\v2\x19.google.protobuf.DurationR\toldestAge\x12\x1b\n" +
+	"\tin_flight\x18\t \x01(\x03R\binFlight\x12#\n" +
+	"\raccepted_rate\x18\n" +
+	" \x01(\x01R\facceptedRate\x12!\n" +
+	"\fsettled_rate\x18\v \x01(\x01R\vsettledRate\x12:\n" +
+	"\vrate_window\x18\f \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"rateWindow\"\xbe\x03\n" +
+	"\n" +
+	"DeadRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\adied_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06diedAt\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05topic\x18\x04 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x05 \x01(\x05R\tpartition\x12\x16\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offset\x12\x17\n" +
+	"\amail_id\x18\a \x01(\tR\x06mailId\x12B\n" +
+	"\aheaders\x18\b \x03(\v2(.kurir.router.v1.DeadRecord.HeadersEntryR\aheaders\x12\x14\n" +
+	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12;\n" +
+	"\vreplayed_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"replayedAt\x12\x1b\n" +
+	"\treplay_of\x18\v \x01(\tR\breplayOf\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"y\n" +
+	"\x0fListDeadRequest\x12\x1e\n" +
+	"\x05topic\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xf9\x01R\x05topic\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"q\n" +
+	"\x10ListDeadResponse\x125\n" +
+	"\arecords\x18\x01 \x03(\v2\x1b.kurir.router.v1.DeadRecordR\arecords\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"+\n" +
+	"\x0eGetDeadRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x03\x18(R\x02id\"v\n" +
+	"\x0fGetDeadResponse\x123\n" +
+	"\x06record\x18\x01 \x01(\v2\x1b.kurir.router.v1.DeadRecordR\x06record\x12\x14\n" +
+	"\x05opens\x18\x02 \x01(\bR\x05opens\x12\x18\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\"D\n" +
+	"\x11ReplayDeadRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x03\x18(R\x02id\x12\x14\n" +
+	"\x05again\x18\x02 \x01(\bR\x05again\"`\n" +
+	"\x12ReplayDeadResponse\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xe9\x01\n" +
 	"\vSuppression\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12$\n" +
 	"\aaddress\x18\x02 \x01(\tB\n" +
@@ -1841,21 +2676,32 @@ const file_kurir_router_v1_router_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\"\x84\x01\n" +
 	"\x18ListSuppressionsResponse\x12@\n" +
 	"\fsuppressions\x18\x01 \x03(\v2\x1c.kurir.router.v1.SuppressionR\fsuppressions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\xba\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*s\n" +
+	"\aVerdict\x12\x17\n" +
+	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fVERDICT_SEND\x10\x01\x12\x15\n" +
+	"\x11VERDICT_DELIVERED\x10\x02\x12\x12\n" +
+	"\x0eVERDICT_CANCEL\x10\x03\x12\x12\n" +
+	"\x0eVERDICT_EXPIRE\x10\x04*\xba\x01\n" +
 	"\x10SuppressionCause\x12!\n" +
 	"\x1dSUPPRESSION_CAUSE_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dSUPPRESSION_CAUSE_HARD_BOUNCE\x10\x01\x12\x1f\n" +
 	"\x1bSUPPRESSION_CAUSE_COMPLAINT\x10\x02\x12!\n" +
 	"\x1dSUPPRESSION_CAUSE_UNSUBSCRIBE\x10\x03\x12\x1c\n" +
-	"\x18SUPPRESSION_CAUSE_MANUAL\x10\x042\x8e\a\n" +
+	"\x18SUPPRESSION_CAUSE_MANUAL\x10\x042\xd9\t\n" +
 	"\rRouterService\x12I\n" +
 	"\x06Submit\x12\x1e.kurir.router.v1.SubmitRequest\x1a\x1f.kurir.router.v1.SubmitResponse\x12_\n" +
 	"\fSubmitStream\x12$.kurir.router.v1.SubmitStreamRequest\x1a%.kurir.router.v1.SubmitStreamResponse(\x010\x01\x12I\n" +
 	"\x06Cancel\x12\x1e.kurir.router.v1.CancelRequest\x1a\x1f.kurir.router.v1.CancelResponse\x12C\n" +
 	"\x04Hold\x12\x1c.kurir.router.v1.HoldRequest\x1a\x1d.kurir.router.v1.HoldResponse\x12L\n" +
-	"\aRelease\x12\x1f.kurir.router.v1.ReleaseRequest\x1a .kurir.router.v1.ReleaseResponse\x12]\n" +
+	"\aRelease\x12\x1f.kurir.router.v1.ReleaseRequest\x1a .kurir.router.v1.ReleaseResponse\x12I\n" +
+	"\x06Decide\x12\x1e.kurir.router.v1.DecideRequest\x1a\x1f.kurir.router.v1.DecideResponse\x12]\n" +
 	"\vListWaiting\x12#.kurir.router.v1.ListWaitingRequest\x1a$.kurir.router.v1.ListWaitingResponse\"\x03\x90\x02\x01\x12W\n" +
-	"\tListLanes\x12!.kurir.router.v1.ListLanesRequest\x1a\".kurir.router.v1.ListLanesResponse\"\x03\x90\x02\x01\x12a\n" +
+	"\tListLanes\x12!.kurir.router.v1.ListLanesRequest\x1a\".kurir.router.v1.ListLanesResponse\"\x03\x90\x02\x01\x12T\n" +
+	"\bListDead\x12 .kurir.router.v1.ListDeadRequest\x1a!.kurir.router.v1.ListDeadResponse\"\x03\x90\x02\x01\x12Q\n" +
+	"\aGetDead\x12\x1f.kurir.router.v1.GetDeadRequest\x1a .kurir.router.v1.GetDeadResponse\"\x03\x90\x02\x01\x12U\n" +
+	"\n" +
+	"ReplayDead\x12\".kurir.router.v1.ReplayDeadRequest\x1a#.kurir.router.v1.ReplayDeadResponse\x12a\n" +
 	"\x0eAddSuppression\x12&.kurir.router.v1.AddSuppressionRequest\x1a'.kurir.router.v1.AddSuppressionResponse\x12j\n" +
 	"\x11RemoveSuppression\x12).kurir.router.v1.RemoveSuppressionRequest\x1a*.kurir.router.v1.RemoveSuppressionResponse\x12l\n" +
 	"\x10ListSuppressions\x12(.kurir.router.v1.ListSuppressionsRequest\x1a).kurir.router.v1.ListSuppressionsResponse\"\x03\x90\x02\x01B\xb5\x01\n" +
@@ -1873,95 +2719,125 @@ func file_kurir_router_v1_router_service_proto_rawDescGZIP() []byte {
 	return file_kurir_router_v1_router_service_proto_rawDescData
 }
 
-var file_kurir_router_v1_router_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kurir_router_v1_router_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_kurir_router_v1_router_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_kurir_router_v1_router_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_kurir_router_v1_router_service_proto_goTypes = []any{
-	(SuppressionCause)(0),             // 0: kurir.router.v1.SuppressionCause
-	(*Submission)(nil),                // 1: kurir.router.v1.Submission
-	(*SubmitRequest)(nil),             // 2: kurir.router.v1.SubmitRequest
-	(*SubmitResponse)(nil),            // 3: kurir.router.v1.SubmitResponse
-	(*SubmitStreamRequest)(nil),       // 4: kurir.router.v1.SubmitStreamRequest
-	(*SubmitStreamResponse)(nil),      // 5: kurir.router.v1.SubmitStreamResponse
-	(*Scope)(nil),                     // 6: kurir.router.v1.Scope
-	(*CancelRequest)(nil),             // 7: kurir.router.v1.CancelRequest
-	(*CancelResponse)(nil),            // 8: kurir.router.v1.CancelResponse
-	(*HoldRequest)(nil),               // 9: kurir.router.v1.HoldRequest
-	(*HoldResponse)(nil),              // 10: kurir.router.v1.HoldResponse
-	(*ReleaseRequest)(nil),            // 11: kurir.router.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),           // 12: kurir.router.v1.ReleaseResponse
-	(*WaitingMail)(nil),               // 13: kurir.router.v1.WaitingMail
-	(*ListWaitingRequest)(nil),        // 14: kurir.router.v1.ListWaitingRequest
-	(*ListWaitingResponse)(nil),       // 15: kurir.router.v1.ListWaitingResponse
-	(*ListLanesRequest)(nil),          // 16: kurir.router.v1.ListLanesRequest
-	(*ListLanesResponse)(nil),         // 17: kurir.router.v1.ListLanesResponse
-	(*Lane)(nil),                      // 18: kurir.router.v1.Lane
-	(*Suppression)(nil),               // 19: kurir.router.v1.Suppression
-	(*AddSuppressionRequest)(nil),     // 20: kurir.router.v1.AddSuppressionRequest
-	(*AddSuppressionResponse)(nil),    // 21: kurir.router.v1.AddSuppressionResponse
-	(*RemoveSuppressionRequest)(nil),  // 22: kurir.router.v1.RemoveSuppressionRequest
-	(*RemoveSuppressionResponse)(nil), // 23: kurir.router.v1.RemoveSuppressionResponse
-	(*ListSuppressionsRequest)(nil),   // 24: kurir.router.v1.ListSuppressionsRequest
-	(*ListSuppressionsResponse)(nil),  // 25: kurir.router.v1.ListSuppressionsResponse
-	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
-	(*v1.MailFacts)(nil),              // 28: kurir.events.v1.MailFacts
-	(*v11.Receipt)(nil),               // 29: kurir.mail.v1.Receipt
-	(*status.Status)(nil),             // 30: google.rpc.Status
-	(v11.Kind)(0),                     // 31: kurir.mail.v1.Kind
-	(v11.State)(0),                    // 32: kurir.mail.v1.State
+	(Verdict)(0),                      // 0: kurir.router.v1.Verdict
+	(SuppressionCause)(0),             // 1: kurir.router.v1.SuppressionCause
+	(*Submission)(nil),                // 2: kurir.router.v1.Submission
+	(*SubmitRequest)(nil),             // 3: kurir.router.v1.SubmitRequest
+	(*SubmitResponse)(nil),            // 4: kurir.router.v1.SubmitResponse
+	(*SubmitStreamRequest)(nil),       // 5: kurir.router.v1.SubmitStreamRequest
+	(*SubmitStreamResponse)(nil),      // 6: kurir.router.v1.SubmitStreamResponse
+	(*Scope)(nil),                     // 7: kurir.router.v1.Scope
+	(*CancelRequest)(nil),             // 8: kurir.router.v1.CancelRequest
+	(*CancelResponse)(nil),            // 9: kurir.router.v1.CancelResponse
+	(*HoldRequest)(nil),               // 10: kurir.router.v1.HoldRequest
+	(*HoldResponse)(nil),              // 11: kurir.router.v1.HoldResponse
+	(*ReleaseRequest)(nil),            // 12: kurir.router.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),           // 13: kurir.router.v1.ReleaseResponse
+	(*DecideRequest)(nil),             // 14: kurir.router.v1.DecideRequest
+	(*DecideResponse)(nil),            // 15: kurir.router.v1.DecideResponse
+	(*WaitingMail)(nil),               // 16: kurir.router.v1.WaitingMail
+	(*ListWaitingRequest)(nil),        // 17: kurir.router.v1.ListWaitingRequest
+	(*ListWaitingResponse)(nil),       // 18: kurir.router.v1.ListWaitingResponse
+	(*ListLanesRequest)(nil),          // 19: kurir.router.v1.ListLanesRequest
+	(*ListLanesResponse)(nil),         // 20: kurir.router.v1.ListLanesResponse
+	(*Lane)(nil),                      // 21: kurir.router.v1.Lane
+	(*DeadRecord)(nil),                // 22: kurir.router.v1.DeadRecord
+	(*ListDeadRequest)(nil),           // 23: kurir.router.v1.ListDeadRequest
+	(*ListDeadResponse)(nil),          // 24: kurir.router.v1.ListDeadResponse
+	(*GetDeadRequest)(nil),            // 25: kurir.router.v1.GetDeadRequest
+	(*GetDeadResponse)(nil),           // 26: kurir.router.v1.GetDeadResponse
+	(*ReplayDeadRequest)(nil),         // 27: kurir.router.v1.ReplayDeadRequest
+	(*ReplayDeadResponse)(nil),        // 28: kurir.router.v1.ReplayDeadResponse
+	(*Suppression)(nil),               // 29: kurir.router.v1.Suppression
+	(*AddSuppressionRequest)(nil),     // 30: kurir.router.v1.AddSuppressionRequest
+	(*AddSuppressionResponse)(nil),    // 31: kurir.router.v1.AddSuppressionResponse
+	(*RemoveSuppressionRequest)(nil),  // 32: kurir.router.v1.RemoveSuppressionRequest
+	(*RemoveSuppressionResponse)(nil), // 33: kurir.router.v1.RemoveSuppressionResponse
+	(*ListSuppressionsRequest)(nil),   // 34: kurir.router.v1.ListSuppressionsRequest
+	(*ListSuppressionsResponse)(nil),  // 35: kurir.router.v1.ListSuppressionsResponse
+	nil,                               // 36: kurir.router.v1.DeadRecord.HeadersEntry
+	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 38: google.protobuf.Duration
+	(*v1.MailFacts)(nil),              // 39: kurir.events.v1.MailFacts
+	(*v11.Receipt)(nil),               // 40: kurir.mail.v1.Receipt
+	(*status.Status)(nil),             // 41: google.rpc.Status
+	(v11.Kind)(0),                     // 42: kurir.mail.v1.Kind
+	(v11.State)(0),                    // 43: kurir.mail.v1.State
 }
 var file_kurir_router_v1_router_service_proto_depIdxs = []int32{
-	26, // 0: kurir.router.v1.Submission.send_at:type_name -> google.protobuf.Timestamp
-	27, // 1: kurir.router.v1.Submission.expires_in:type_name -> google.protobuf.Duration
-	28, // 2: kurir.router.v1.Submission.facts:type_name -> kurir.events.v1.MailFacts
-	1,  // 3: kurir.router.v1.SubmitRequest.submission:type_name -> kurir.router.v1.Submission
-	29, // 4: kurir.router.v1.SubmitResponse.receipt:type_name -> kurir.mail.v1.Receipt
-	1,  // 5: kurir.router.v1.SubmitStreamRequest.submission:type_name -> kurir.router.v1.Submission
-	29, // 6: kurir.router.v1.SubmitStreamResponse.receipt:type_name -> kurir.mail.v1.Receipt
-	30, // 7: kurir.router.v1.SubmitStreamResponse.error:type_name -> google.rpc.Status
-	31, // 8: kurir.router.v1.Scope.kind:type_name -> kurir.mail.v1.Kind
-	6,  // 9: kurir.router.v1.CancelRequest.scope:type_name -> kurir.router.v1.Scope
-	6,  // 10: kurir.router.v1.HoldRequest.scope:type_name -> kurir.router.v1.Scope
-	26, // 11: kurir.router.v1.HoldRequest.until:type_name -> google.protobuf.Timestamp
-	6,  // 12: kurir.router.v1.ReleaseRequest.scope:type_name -> kurir.router.v1.Scope
-	32, // 13: kurir.router.v1.WaitingMail.state:type_name -> kurir.mail.v1.State
-	26, // 14: kurir.router.v1.WaitingMail.due_at:type_name -> google.protobuf.Timestamp
-	26, // 15: kurir.router.v1.WaitingMail.expires_at:type_name -> google.protobuf.Timestamp
-	6,  // 16: kurir.router.v1.ListWaitingRequest.scope:type_name -> kurir.router.v1.Scope
-	13, // 17: kurir.router.v1.ListWaitingResponse.mails:type_name -> kurir.router.v1.WaitingMail
-	18, // 18: kurir.router.v1.ListLanesResponse.lanes:type_name -> kurir.router.v1.Lane
-	27, // 19: kurir.router.v1.Lane.default_expiry:type_name -> google.protobuf.Duration
-	27, // 20: kurir.router.v1.Lane.oldest_age:type_name -> google.protobuf.Duration
-	0,  // 21: kurir.router.v1.Suppression.cause:type_name -> kurir.router.v1.SuppressionCause
-	26, // 22: kurir.router.v1.Suppression.created_at:type_name -> google.protobuf.Timestamp
-	19, // 23: kurir.router.v1.AddSuppressionRequest.suppression:type_name -> kurir.router.v1.Suppression
-	19, // 24: kurir.router.v1.AddSuppressionResponse.suppression:type_name -> kurir.router.v1.Suppression
-	19, // 25: kurir.router.v1.ListSuppressionsResponse.suppressions:type_name -> kurir.router.v1.Suppression
-	2,  // 26: kurir.router.v1.RouterService.Submit:input_type -> kurir.router.v1.SubmitRequest
-	4,  // 27: kurir.router.v1.RouterService.SubmitStream:input_type -> kurir.router.v1.SubmitStreamRequest
-	7,  // 28: kurir.router.v1.RouterService.Cancel:input_type -> kurir.router.v1.CancelRequest
-	9,  // 29: kurir.router.v1.RouterService.Hold:input_type -> kurir.router.v1.HoldRequest
-	11, // 30: kurir.router.v1.RouterService.Release:input_type -> kurir.router.v1.ReleaseRequest
-	14, // 31: kurir.router.v1.RouterService.ListWaiting:input_type -> kurir.router.v1.ListWaitingRequest
-	16, // 32: kurir.router.v1.RouterService.ListLanes:input_type -> kurir.router.v1.ListLanesRequest
-	20, // 33: kurir.router.v1.RouterService.AddSuppression:input_type -> kurir.router.v1.AddSuppressionRequest
-	22, // 34: kurir.router.v1.RouterService.RemoveSuppression:input_type -> kurir.router.v1.RemoveSuppressionRequest
-	24, // 35: kurir.router.v1.RouterService.ListSuppressions:input_type -> kurir.router.v1.ListSuppressionsRequest
-	3,  // 36: kurir.router.v1.RouterService.Submit:output_type -> kurir.router.v1.SubmitResponse
-	5,  // 37: kurir.router.v1.RouterService.SubmitStream:output_type -> kurir.router.v1.SubmitStreamResponse
-	8,  // 38: kurir.router.v1.RouterService.Cancel:output_type -> kurir.router.v1.CancelResponse
-	10, // 39: kurir.router.v1.RouterService.Hold:output_type -> kurir.router.v1.HoldResponse
-	12, // 40: kurir.router.v1.RouterService.Release:output_type -> kurir.router.v1.ReleaseResponse
-	15, // 41: kurir.router.v1.RouterService.ListWaiting:output_type -> kurir.router.v1.ListWaitingResponse
-	17, // 42: kurir.router.v1.RouterService.ListLanes:output_type -> kurir.router.v1.ListLanesResponse
-	21, // 43: kurir.router.v1.RouterService.AddSuppression:output_type -> kurir.router.v1.AddSuppressionResponse
-	23, // 44: kurir.router.v1.RouterService.RemoveSuppression:output_type -> kurir.router.v1.RemoveSuppressionResponse
-	25, // 45: kurir.router.v1.RouterService.ListSuppressions:output_type -> kurir.router.v1.ListSuppressionsResponse
-	36, // [36:46] is the sub-list for method output_type
-	26, // [26:36] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	37, // 0: kurir.router.v1.Submission.send_at:type_name -> google.protobuf.Timestamp
+	38, // 1: kurir.router.v1.Submission.expires_in:type_name -> google.protobuf.Duration
+	39, // 2: kurir.router.v1.Submission.facts:type_name -> kurir.events.v1.MailFacts
+	2,  // 3: kurir.router.v1.SubmitRequest.submission:type_name -> kurir.router.v1.Submission
+	40, // 4: kurir.router.v1.SubmitResponse.receipt:type_name -> kurir.mail.v1.Receipt
+	2,  // 5: kurir.router.v1.SubmitStreamRequest.submission:type_name -> kurir.router.v1.Submission
+	40, // 6: kurir.router.v1.SubmitStreamResponse.receipt:type_name -> kurir.mail.v1.Receipt
+	41, // 7: kurir.router.v1.SubmitStreamResponse.error:type_name -> google.rpc.Status
+	42, // 8: kurir.router.v1.Scope.kind:type_name -> kurir.mail.v1.Kind
+	7,  // 9: kurir.router.v1.CancelRequest.scope:type_name -> kurir.router.v1.Scope
+	7,  // 10: kurir.router.v1.HoldRequest.scope:type_name -> kurir.router.v1.Scope
+	37, // 11: kurir.router.v1.HoldRequest.until:type_name -> google.protobuf.Timestamp
+	7,  // 12: kurir.router.v1.ReleaseRequest.scope:type_name -> kurir.router.v1.Scope
+	7,  // 13: kurir.router.v1.DecideRequest.scope:type_name -> kurir.router.v1.Scope
+	0,  // 14: kurir.router.v1.DecideRequest.verdict:type_name -> kurir.router.v1.Verdict
+	43, // 15: kurir.router.v1.WaitingMail.state:type_name -> kurir.mail.v1.State
+	37, // 16: kurir.router.v1.WaitingMail.due_at:type_name -> google.protobuf.Timestamp
+	37, // 17: kurir.router.v1.WaitingMail.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 18: kurir.router.v1.WaitingMail.kind:type_name -> kurir.mail.v1.Kind
+	37, // 19: kurir.router.v1.WaitingMail.held_since:type_name -> google.protobuf.Timestamp
+	37, // 20: kurir.router.v1.WaitingMail.held_until:type_name -> google.protobuf.Timestamp
+	7,  // 21: kurir.router.v1.ListWaitingRequest.scope:type_name -> kurir.router.v1.Scope
+	16, // 22: kurir.router.v1.ListWaitingResponse.mails:type_name -> kurir.router.v1.WaitingMail
+	21, // 23: kurir.router.v1.ListLanesResponse.lanes:type_name -> kurir.router.v1.Lane
+	38, // 24: kurir.router.v1.Lane.default_expiry:type_name -> google.protobuf.Duration
+	38, // 25: kurir.router.v1.Lane.oldest_age:type_name -> google.protobuf.Duration
+	38, // 26: kurir.router.v1.Lane.rate_window:type_name -> google.protobuf.Duration
+	37, // 27: kurir.router.v1.DeadRecord.died_at:type_name -> google.protobuf.Timestamp
+	36, // 28: kurir.router.v1.DeadRecord.headers:type_name -> kurir.router.v1.DeadRecord.HeadersEntry
+	37, // 29: kurir.router.v1.DeadRecord.replayed_at:type_name -> google.protobuf.Timestamp
+	22, // 30: kurir.router.v1.ListDeadResponse.records:type_name -> kurir.router.v1.DeadRecord
+	22, // 31: kurir.router.v1.GetDeadResponse.record:type_name -> kurir.router.v1.DeadRecord
+	1,  // 32: kurir.router.v1.Suppression.cause:type_name -> kurir.router.v1.SuppressionCause
+	37, // 33: kurir.router.v1.Suppression.created_at:type_name -> google.protobuf.Timestamp
+	29, // 34: kurir.router.v1.AddSuppressionRequest.suppression:type_name -> kurir.router.v1.Suppression
+	29, // 35: kurir.router.v1.AddSuppressionResponse.suppression:type_name -> kurir.router.v1.Suppression
+	29, // 36: kurir.router.v1.ListSuppressionsResponse.suppressions:type_name -> kurir.router.v1.Suppression
+	3,  // 37: kurir.router.v1.RouterService.Submit:input_type -> kurir.router.v1.SubmitRequest
+	5,  // 38: kurir.router.v1.RouterService.SubmitStream:input_type -> kurir.router.v1.SubmitStreamRequest
+	8,  // 39: kurir.router.v1.RouterService.Cancel:input_type -> kurir.router.v1.CancelRequest
+	10, // 40: kurir.router.v1.RouterService.Hold:input_type -> kurir.router.v1.HoldRequest
+	12, // 41: kurir.router.v1.RouterService.Release:input_type -> kurir.router.v1.ReleaseRequest
+	14, // 42: kurir.router.v1.RouterService.Decide:input_type -> kurir.router.v1.DecideRequest
+	17, // 43: kurir.router.v1.RouterService.ListWaiting:input_type -> kurir.router.v1.ListWaitingRequest
+	19, // 44: kurir.router.v1.RouterService.ListLanes:input_type -> kurir.router.v1.ListLanesRequest
+	23, // 45: kurir.router.v1.RouterService.ListDead:input_type -> kurir.router.v1.ListDeadRequest
+	25, // 46: kurir.router.v1.RouterService.GetDead:input_type -> kurir.router.v1.GetDeadRequest
+	27, // 47: kurir.router.v1.RouterService.ReplayDead:input_type -> kurir.router.v1.ReplayDeadRequest
+	30, // 48: kurir.router.v1.RouterService.AddSuppression:input_type -> kurir.router.v1.AddSuppressionRequest
+	32, // 49: kurir.router.v1.RouterService.RemoveSuppression:input_type -> kurir.router.v1.RemoveSuppressionRequest
+	34, // 50: kurir.router.v1.RouterService.ListSuppressions:input_type -> kurir.router.v1.ListSuppressionsRequest
+	4,  // 51: kurir.router.v1.RouterService.Submit:output_type -> kurir.router.v1.SubmitResponse
+	6,  // 52: kurir.router.v1.RouterService.SubmitStream:output_type -> kurir.router.v1.SubmitStreamResponse
+	9,  // 53: kurir.router.v1.RouterService.Cancel:output_type -> kurir.router.v1.CancelResponse
+	11, // 54: kurir.router.v1.RouterService.Hold:output_type -> kurir.router.v1.HoldResponse
+	13, // 55: kurir.router.v1.RouterService.Release:output_type -> kurir.router.v1.ReleaseResponse
+	15, // 56: kurir.router.v1.RouterService.Decide:output_type -> kurir.router.v1.DecideResponse
+	18, // 57: kurir.router.v1.RouterService.ListWaiting:output_type -> kurir.router.v1.ListWaitingResponse
+	20, // 58: kurir.router.v1.RouterService.ListLanes:output_type -> kurir.router.v1.ListLanesResponse
+	24, // 59: kurir.router.v1.RouterService.ListDead:output_type -> kurir.router.v1.ListDeadResponse
+	26, // 60: kurir.router.v1.RouterService.GetDead:output_type -> kurir.router.v1.GetDeadResponse
+	28, // 61: kurir.router.v1.RouterService.ReplayDead:output_type -> kurir.router.v1.ReplayDeadResponse
+	31, // 62: kurir.router.v1.RouterService.AddSuppression:output_type -> kurir.router.v1.AddSuppressionResponse
+	33, // 63: kurir.router.v1.RouterService.RemoveSuppression:output_type -> kurir.router.v1.RemoveSuppressionResponse
+	35, // 64: kurir.router.v1.RouterService.ListSuppressions:output_type -> kurir.router.v1.ListSuppressionsResponse
+	51, // [51:65] is the sub-list for method output_type
+	37, // [37:51] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_kurir_router_v1_router_service_proto_init() }
@@ -1978,8 +2854,8 @@ func file_kurir_router_v1_router_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kurir_router_v1_router_service_proto_rawDesc), len(file_kurir_router_v1_router_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   25,
+			NumEnums:      2,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

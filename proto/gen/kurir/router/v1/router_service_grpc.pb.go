@@ -26,8 +26,12 @@ const (
 	RouterService_Cancel_FullMethodName            = "/kurir.router.v1.RouterService/Cancel"
 	RouterService_Hold_FullMethodName              = "/kurir.router.v1.RouterService/Hold"
 	RouterService_Release_FullMethodName           = "/kurir.router.v1.RouterService/Release"
+	RouterService_Decide_FullMethodName            = "/kurir.router.v1.RouterService/Decide"
 	RouterService_ListWaiting_FullMethodName       = "/kurir.router.v1.RouterService/ListWaiting"
 	RouterService_ListLanes_FullMethodName         = "/kurir.router.v1.RouterService/ListLanes"
+	RouterService_ListDead_FullMethodName          = "/kurir.router.v1.RouterService/ListDead"
+	RouterService_GetDead_FullMethodName           = "/kurir.router.v1.RouterService/GetDead"
+	RouterService_ReplayDead_FullMethodName        = "/kurir.router.v1.RouterService/ReplayDead"
 	RouterService_AddSuppression_FullMethodName    = "/kurir.router.v1.RouterService/AddSuppression"
 	RouterService_RemoveSuppression_FullMethodName = "/kurir.router.v1.RouterService/RemoveSuppression"
 	RouterService_ListSuppressions_FullMethodName  = "/kurir.router.v1.RouterService/ListSuppressions"
@@ -49,10 +53,21 @@ type RouterServiceClient interface {
 	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
 	// Release lets waiting mail of a scope leave at once, held or not.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
+	// Decide decides about held mail of a scope; what is not held it passes
+	// over.
+	Decide(ctx context.Context, in *DecideRequest, opts ...grpc.CallOption) (*DecideResponse, error)
 	// ListWaiting lists waiting mail, the earliest due first.
 	ListWaiting(ctx context.Context, in *ListWaitingRequest, opts ...grpc.CallOption) (*ListWaitingResponse, error)
 	// ListLanes lists the lanes and how they do.
 	ListLanes(ctx context.Context, in *ListLanesRequest, opts ...grpc.CallOption) (*ListLanesResponse, error)
+	// ListDead lists the dead topic: records that nobody could open. Asks for
+	// the admin scope, as all of these do.
+	ListDead(ctx context.Context, in *ListDeadRequest, opts ...grpc.CallOption) (*ListDeadResponse, error)
+	// GetDead shows one record of the dead topic, but never what is in it.
+	GetDead(ctx context.Context, in *GetDeadRequest, opts ...grpc.CallOption) (*GetDeadResponse, error)
+	// ReplayDead puts one record back to where it came from, with the bytes,
+	// key and headers it had, once.
+	ReplayDead(ctx context.Context, in *ReplayDeadRequest, opts ...grpc.CallOption) (*ReplayDeadResponse, error)
 	// AddSuppression puts an address onto the suppression list.
 	AddSuppression(ctx context.Context, in *AddSuppressionRequest, opts ...grpc.CallOption) (*AddSuppressionResponse, error)
 	// RemoveSuppression takes an address off the suppression list.
@@ -122,6 +137,16 @@ func (c *routerServiceClient) Release(ctx context.Context, in *ReleaseRequest, o
 	return out, nil
 }
 
+func (c *routerServiceClient) Decide(ctx context.Context, in *DecideRequest, opts ...grpc.CallOption) (*DecideResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DecideResponse)
+	err := c.cc.Invoke(ctx, RouterService_Decide_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *routerServiceClient) ListWaiting(ctx context.Context, in *ListWaitingRequest, opts ...grpc.CallOption) (*ListWaitingResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListWaitingResponse)
@@ -136,6 +161,36 @@ func (c *routerServiceClient) ListLanes(ctx context.Context, in *ListLanesReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListLanesResponse)
 	err := c.cc.Invoke(ctx, RouterService_ListLanes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *routerServiceClient) ListDead(ctx context.Context, in *ListDeadRequest, opts ...grpc.CallOption) (*ListDeadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeadResponse)
+	err := c.cc.Invoke(ctx, RouterService_ListDead_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *routerServiceClient) GetDead(ctx context.Context, in *GetDeadRequest, opts ...grpc.CallOption) (*GetDeadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDeadResponse)
+	err := c.cc.Invoke(ctx, RouterService_GetDead_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *routerServiceClient) ReplayDead(ctx context.Context, in *ReplayDeadRequest, opts ...grpc.CallOption) (*ReplayDeadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayDeadResponse)
+	err := c.cc.Invoke(ctx, RouterService_ReplayDead_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -188,10 +243,21 @@ type RouterServiceServer interface {
 	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
 	// Release lets waiting mail of a scope leave at once, held or not.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	// Decide decides about held mail of a scope; what is not held it passes
+	// over.
+	Decide(context.Context, *DecideRequest) (*DecideResponse, error)
 	// ListWaiting lists waiting mail, the earliest due first.
 	ListWaiting(context.Context, *ListWaitingRequest) (*ListWaitingResponse, error)
 	// ListLanes lists the lanes and how they do.
 	ListLanes(context.Context, *ListLanesRequest) (*ListLanesResponse, error)
+	// ListDead lists the dead topic: records that nobody could open. Asks for
+	// the admin scope, as all of these do.
+	ListDead(context.Context, *ListDeadRequest) (*ListDeadResponse, error)
+	// GetDead shows one record of the dead topic, but never what is in it.
+	GetDead(context.Context, *GetDeadRequest) (*GetDeadResponse, error)
+	// ReplayDead puts one record back to where it came from, with the bytes,
+	// key and headers it had, once.
+	ReplayDead(context.Context, *ReplayDeadRequest) (*ReplayDeadResponse, error)
 	// AddSuppression puts an address onto the suppression list.
 	AddSuppression(context.Context, *AddSuppressionRequest) (*AddSuppressionResponse, error)
 	// RemoveSuppression takes an address off the suppression list.
@@ -223,11 +289,23 @@ func (UnimplementedRouterServiceServer) Hold(context.Context, *HoldRequest) (*Ho
 func (UnimplementedRouterServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
 }
+func (UnimplementedRouterServiceServer) Decide(context.Context, *DecideRequest) (*DecideResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Decide not implemented")
+}
 func (UnimplementedRouterServiceServer) ListWaiting(context.Context, *ListWaitingRequest) (*ListWaitingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWaiting not implemented")
 }
 func (UnimplementedRouterServiceServer) ListLanes(context.Context, *ListLanesRequest) (*ListLanesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListLanes not implemented")
+}
+func (UnimplementedRouterServiceServer) ListDead(context.Context, *ListDeadRequest) (*ListDeadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDead not implemented")
+}
+func (UnimplementedRouterServiceServer) GetDead(context.Context, *GetDeadRequest) (*GetDeadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDead not implemented")
+}
+func (UnimplementedRouterServiceServer) ReplayDead(context.Context, *ReplayDeadRequest) (*ReplayDeadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayDead not implemented")
 }
 func (UnimplementedRouterServiceServer) AddSuppression(context.Context, *AddSuppressionRequest) (*AddSuppressionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddSuppression not implemented")
@@ -338,6 +416,24 @@ func _RouterService_Release_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RouterService_Decide_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RouterServiceServer).Decide(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RouterService_Decide_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RouterServiceServer).Decide(ctx, req.(*DecideRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RouterService_ListWaiting_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListWaitingRequest)
 	if err := dec(in); err != nil {
@@ -370,6 +466,60 @@ func _RouterService_ListLanes_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RouterServiceServer).ListLanes(ctx, req.(*ListLanesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RouterService_ListDead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RouterServiceServer).ListDead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RouterService_ListDead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RouterServiceServer).ListDead(ctx, req.(*ListDeadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RouterService_GetDead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDeadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RouterServiceServer).GetDead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RouterService_GetDead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RouterServiceServer).GetDead(ctx, req.(*GetDeadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RouterService_ReplayDead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayDeadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RouterServiceServer).ReplayDead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RouterService_ReplayDead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RouterServiceServer).ReplayDead(ctx, req.(*ReplayDeadRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -452,12 +602,28 @@ var RouterService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RouterService_Release_Handler,
 		},
 		{
+			MethodName: "Decide",
+			Handler:    _RouterService_Decide_Handler,
+		},
+		{
 			MethodName: "ListWaiting",
 			Handler:    _RouterService_ListWaiting_Handler,
 		},
 		{
 			MethodName: "ListLanes",
 			Handler:    _RouterService_ListLanes_Handler,
+		},
+		{
+			MethodName: "ListDead",
+			Handler:    _RouterService_ListDead_Handler,
+		},
+		{
+			MethodName: "GetDead",
+			Handler:    _RouterService_GetDead_Handler,
+		},
+		{
+			MethodName: "ReplayDead",
+			Handler:    _RouterService_ReplayDead_Handler,
 		},
 		{
 			MethodName: "AddSuppression",
