@@ -1,0 +1,30 @@
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config says how many steps run at a time and how long an urgent mail is felt.
+type Config struct {
+	// Places is how many steps may run at a time; 0 means GOMAXPROCS. One of
+	// several is for the first-ranked lane alone.
+	Places int `yaml:"places"`
+	// Linger is how long after the last urgent mail the lower lanes still
+	// stand back, for it may be on its way from one service to the next; 0
+	// means 4 ms.
+	Linger time.Duration `yaml:"linger"`
+}
+
+// Validate reports every fault, joined.
+func (c Config) Validate() error {
+	var faults []error
+	if c.Places < 0 {
+		faults = append(faults, fmt.Errorf("places: %d is below 0", c.Places))
+	}
+	if c.Linger < 0 || c.Linger > time.Second {
+		faults = append(faults, fmt.Errorf("linger: %s is not within 0 and 1s", c.Linger))
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,21 @@
+// Package gate shares the processors of a machine among the lanes, at the heavy
+// steps: rendering, sealing, signing, handshakes, ingestion. Go's scheduler
+// knows no priorities, so what must not delay a one-time password has to wait
+// before it begins.
+//
+// A step passes the gate one place at a time ([Gate.Enter]). Who goes next:
+//
+//  1. a lane that got less than its floor, so that nobody starves
+//  2. the first-ranked lane
+//  3. the other lanes in proportion to their weights, each first come first
+//     served, unless mail of the first-ranked lane is in work anywhere in this
+//     process ([Gate.Urgent]) or was a moment ago: then they stand back
+//
+// With two places or more one is never given to the other lanes.
+//
+// Floors are kept by a token bucket per lane, in processor time: it fills with
+// the lane's floor, every step draws its duration, and debt is forgotten beyond
+// what a tenth of a second fills. A lane that used its share while it was calm
+// therefore leaves the first tenth of a rush alone, and in a rush that lasts it
+// gets its floor exactly.
+package gate
