@@ -138,6 +138,17 @@ $(BIN)/golangci-lint $(BIN)/jaeger: $(BIN)/%: tools/%/go.sum
 	[ -x $$dir/$* ] || GOWORK=off GOFLAGS= GOBIN=$$dir go -C tools/$* install tool; \
 	mkdir -p $(BIN) && ln -sf $$dir/$* $@ && touch -h $@
 
+# Jars, which tests run with java. KAFKA_HOME names an Apache Kafka that is
+# there already.
+$(BIN)/kafka: tools/kafka/pom.xml
+	dir=$(CACHE)/kafka-$$(sha256sum <$< | cut -c1-12); \
+	if [ ! -d $$dir ]; then \
+		rm -rf $$dir.part; \
+		mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$$dir.part; \
+		mv $$dir.part $$dir; \
+	fi; \
+	mkdir -p $(BIN) && touch $$dir && ln -sfn $$dir $@
+
 $(BIN)/buf: tools/buf/package.json
 	npm install --prefix tools/buf --no-package-lock --no-audit --no-fund
 	mkdir -p $(BIN) && ln -sf ../tools/buf/node_modules/.bin/buf $@ && touch -h $@

@@ -7,6 +7,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"kurir.dev/kit/backoff"
 	"kurir.dev/kit/custody/mark"
 )
 
@@ -48,10 +49,7 @@ func (c *Client) topicLag(ctx context.Context, group, topic string, n int) (Topi
 	for i := range ids {
 		ids[i] = i
 	}
-	res, err := c.kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ids}})
-	if err == nil {
-		err = res.Error
-	}
+	res, err := c.offsets(ctx, group, topic, ids)
 	committed := make(map[int]int64, n)
 	switch {
 	case errors.Is(err, kafka.GroupIdNotFound): // nobody has consumed yet: nothing is done
@@ -89,6 +87,28 @@ func (c *Client) topicLag(ctx context.Context, group, topic string, n int) (Topi
 		}
 	}
 	return lag, nil
+}
+
+// offsets asks for a group's commits, until its coordinator is found: that
+// moves, and does not exist before the first group does.
+func (c *Client) offsets(ctx context.Context, group, topic string, ids []int) (*kafka.OffsetFetchResponse, error) {
+	for try := 1; ; try++ {
+		res, err := c.kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ids}})
+		if err == nil {
+			err = res.Error
+		}
+		if !astray(err) || (backoff.Policy{Base: pauseMost}).Wait(ctx, try) != nil {
+			return res, err
+		}
+	}
+}
+
+// astray says that a request did not reach the group's coordinator. kafka-go
+// does not read that it was not found, asks any broker instead, and is told
+// so there.
+func astray(err error) bool {
+	return errors.Is(err, kafka.NotCoordinatorForGroup) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) ||
+		errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.BrokerNotAvailable)
 }
 
 // timeOf is when the record at offset was produced, zero when it cannot be

@@ -1,31 +1,44 @@
-// Package brokertest gives tests a real broker: the embedded one, over its
-// socket, in the test's own directory.
+// Package brokertest gives tests a real broker of their own: the embedded one,
+// over its socket, in the test's own directory, or with the flag
+// -broker=apache one of Apache Kafka.
 package brokertest
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/brokertest/apache"
 	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/telemetry"
 )
 
-// Broker is an embedded broker that lives as long as its test.
+// kind is the broker that tests run on. The test list is the same for both
+// but for what the embedded one alone has; see `make test-kafka`.
+var kind = flag.String("broker", "embedded", "the broker that tests run on: embedded or apache")
+
+// Apache says whether tests run on Apache Kafka.
+func Apache() bool { return *kind == "apache" }
+
+// Broker is a broker that lives as long as its test.
 type Broker struct {
 	tb  testing.TB
 	cfg embedded.Config
 
 	mu       sync.Mutex
 	embedded *embedded.Broker
+	apache   *apache.Cluster
 }
 
 // New starts a broker in a temporary directory. It does not sync to disk: a
 // test's broker outlives kills of the process, not of the machine. change may
-// alter its configuration; nil leaves it.
+// alter the embedded one's configuration; nil leaves it.
 func New(tb testing.TB, change func(*embedded.Config)) *Broker {
 	tb.Helper()
 	cfg := embedded.Default()
@@ -34,16 +47,56 @@ func New(tb testing.TB, change func(*embedded.Config)) *Broker {
 		change(&cfg)
 	}
 	b := &Broker{tb: tb, cfg: cfg}
+	if Apache() {
+		b.apache = StartApache(tb, apache.Options{})
+		return b
+	}
 	tb.Cleanup(b.Stop)
 	b.Start()
 	return b
 }
+
+// StartApache starts a cluster of Apache Kafka that lives as long as the test;
+// what it printed is shown when the test fails. Where there is none, the test
+// is skipped, or fails with CI=true.
+func StartApache(tb testing.TB, o apache.Options) *apache.Cluster {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startPatience)
+	defer cancel()
+	c, err := apache.Start(ctx, o)
+	if errors.Is(err, apache.ErrMissing) && os.Getenv("CI") != "true" {
+		tb.Skip(err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Log(c.Log())
+		}
+		if err := c.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return c
+}
+
+// startPatience is how long a cluster may take to start on a busy machine.
+const startPatience = 2 * time.Minute
 
 // Start starts the broker again after [Broker.Stop].
 func (b *Broker) Start() {
 	b.tb.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.apache != nil {
+		ctx, cancel := context.WithTimeout(b.tb.Context(), startPatience)
+		defer cancel()
+		if err := b.apache.Begin(ctx, 1); err != nil {
+			b.tb.Fatalf("Begin() = %v", err)
+		}
+		return
+	}
 	e, err := embedded.Start(b.tb.Context(), b.cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.tb.Fatalf("Start() = %v", err)
@@ -51,10 +104,15 @@ func (b *Broker) Start() {
 	b.embedded = e
 }
 
-// Stop ends the broker; clients may wait for its return.
+// Stop ends the broker, Apache Kafka as kill -9 does; clients may wait for its
+// return.
 func (b *Broker) Stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.apache != nil {
+		b.apache.Kill(1)
+		return
+	}
 	if b.embedded == nil {
 		return
 	}
@@ -64,7 +122,7 @@ func (b *Broker) Stop() {
 	b.embedded = nil
 }
 
-// Embedded is the broker itself, nil while stopped.
+// Embedded is the embedded broker itself, nil while stopped.
 func (b *Broker) Embedded() *embedded.Broker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,6 +132,10 @@ func (b *Broker) Embedded() *embedded.Broker {
 // Config is a client configuration for the broker.
 func (b *Broker) Config() broker.Config {
 	cfg := broker.Default()
+	if b.apache != nil {
+		cfg.Addrs = b.apache.Addrs()
+		return cfg
+	}
 	socket := b.cfg.Socket
 	if socket == "" {
 		socket = b.cfg.Dir + "/kafka.sock"
