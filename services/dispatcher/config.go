@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kurir.dev/kit/conf"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/services/dispatcher/internal/dkim"
@@ -44,6 +45,9 @@ type Config struct {
 	Sites site.Config `yaml:"sites"`
 	// SMTP is how sessions are held.
 	SMTP session.Config `yaml:"smtp"`
+	// Gate shares the processors among the lanes; a gate shared with other
+	// services of the process goes before it.
+	Gate gate.Config `yaml:"gate"`
 	// DKIM says which domains are signed for.
 	DKIM dkim.Config `yaml:"dkim"`
 	// Sandbox is the sandbox inbox; it runs when a route can lead to it.
@@ -145,7 +149,7 @@ func Default() Config {
 func (c Config) Validate() error {
 	faults := []error{
 		conf.Under("grpc", c.GRPC.Validate()), c.LaneTable.Validate(), c.DNS.Validate(), c.Sites.Validate(),
-		c.SMTP.Validate(), c.DKIM.Validate(), c.Sandbox.Validate(),
+		c.SMTP.Validate(), c.DKIM.Validate(), conf.Under("gate", c.Gate.Validate()), c.Sandbox.Validate(),
 	}
 	check := func(ok bool, format string, args ...any) {
 		if !ok {

@@ -28,6 +28,7 @@ import (
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/custody"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/rpc"
@@ -62,6 +63,8 @@ type Deps struct {
 	Keyring *seal.Keyring
 	// Ready is told whether the dispatcher can deliver; nil makes one.
 	Ready *app.Ready
+	// Gate is shared with the other services of the process; nil makes one.
+	Gate *gate.Gate
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -102,7 +105,13 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the resolver: %w", err)
 	}
-	signer, err := dkim.New(cfg.DKIM)
+	if deps.Gate == nil {
+		deps.Gate = gate.New(cfg.Gate, cfg.LaneTable)
+		if err := deps.Gate.Measure(deps.Telemetry.Meter(scope)); err != nil {
+			return nil, fmt.Errorf("making the gate: %w", err)
+		}
+	}
+	signer, err := dkim.New(cfg.DKIM, deps.Gate)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +141,7 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 	outcomes := journal.New(codec, producer, log, unsettled)
 	engine := deliver.New(s.engine(cfg, lanes), deliver.Deps{
 		Log: log, Tracer: deps.Telemetry.Tracer(scope), Metrics: metrics, Codec: codec, Journal: outcomes,
-		Resolver: resolver, Routes: routes, Signer: signer, Dialer: &net.Dialer{}, Now: deps.Now,
+		Resolver: resolver, Routes: routes, Signer: signer, Gate: deps.Gate, Dialer: &net.Dialer{}, Now: deps.Now,
 	})
 	if _, err := meter.Int64ObservableGauge("kurir_dispatcher_connections", metric.WithDescription("Open SMTP sessions."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {

@@ -77,9 +77,6 @@ func (c *carrier) hangUp() {
 
 // carry makes one attempt at a mail and sees to what came of it.
 func (c *carrier) carry(j *job) site.Verdict {
-	if !j.lane.Inline {
-		c.rush.StandAside(j.lease.Context())
-	}
 	begin := c.Now()
 	if j.leaving() || c.Journal.Admit(j.lease.Context(), j.lane.Name) != nil {
 		c.abandon(j)
@@ -132,7 +129,7 @@ func (c *carrier) sign(j *job) error {
 	if j.signed != nil {
 		return nil
 	}
-	signed, err := c.Signer.Sign(j.ctx, j.mail.FromDomain, j.mail.Message, j.lane.Inline)
+	signed, err := c.Signer.Sign(j.ctx, j.mail.FromDomain, j.mail.Message, j.lane.Name)
 	if err != nil {
 		return err
 	}

@@ -27,12 +27,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"kurir.dev/kit/app"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/record"
 	"kurir.dev/services/dispatcher/internal/dial"
 	"kurir.dev/services/dispatcher/internal/dkim"
 	"kurir.dev/services/dispatcher/internal/dns"
-	"kurir.dev/services/dispatcher/internal/gate"
 	"kurir.dev/services/dispatcher/internal/journal"
 	"kurir.dev/services/dispatcher/internal/queue"
 	"kurir.dev/services/dispatcher/internal/route"
@@ -65,6 +65,7 @@ type Deps struct {
 	Resolver *dns.Resolver
 	Routes   *route.Table
 	Signer   *dkim.Signer
+	Gate     *gate.Gate
 	Dialer   dial.Dialer
 	Now      func() time.Time
 }
@@ -75,7 +76,6 @@ type Engine struct {
 	cfg    Config
 	sites  *site.Sites[*job]
 	broken brokenTLS
-	rush   gate.Rush
 	own    []string
 	life   context.Context    //nolint:containedctx // of what waits for the reply to a dot, which outlives its lease
 	end    context.CancelFunc // ends life
@@ -185,6 +185,7 @@ func (e *Engine) sweep() {
 		}
 	}
 	for _, j := range due {
+		j.calm = e.Gate.Urgent(j.lane.Name)
 		e.lookups.Go(func() { e.route(j) })
 	}
 	for _, l := range e.cfg.Lanes {

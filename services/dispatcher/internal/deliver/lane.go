@@ -58,7 +58,7 @@ type job struct {
 	hosts   []dns.Host // of the MX route, best first
 	signed  *dkim.Signed
 	tries   uint32 // in this release
-	calm    func() // ends the rush of an urgent mail's first try
+	calm    func() // says at the gate that the mail is not in work any more
 	doubt   bool   // an earlier try may have delivered it
 	doubted int    // how often it went out again at once for that
 	last    journal.Outcome
@@ -91,12 +91,18 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		d.Abandon()
 		return
 	}
-	mail, err := journal.Open(e.Codec, d.Record, l.lane.Name)
-	if err != nil {
-		l.bury(d, err)
+	calm := e.Gate.Urgent(l.lane.Name)
+	mail, err := l.open(d)
+	if mail == nil {
+		calm()
+		if err == nil {
+			d.Abandon()
+		} else {
+			l.bury(d, err)
+		}
 		return
 	}
-	j := &job{mail: mail, home: l, lane: l.lane, lease: d, calm: func() {}}
+	j := &job{mail: mail, home: l, lane: l.lane, lease: d, calm: calm}
 	joined := false
 	known, fresh := l.ledger.begin(d.Partition, mail.Key, j, func(other *job) bool {
 		if other.lease.Context().Err() != nil && !other.bound.Load() {
@@ -106,6 +112,9 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		joined = true
 		return true
 	})
+	if !fresh {
+		calm()
+	}
 	switch {
 	case joined: // this record ends with that one
 		return
@@ -118,9 +127,6 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		attribute.String("kurir.mail_id", mail.MailID), attribute.String("kurir.lane", mail.Lane), attribute.String("kurir.tenant", mail.Tenant),
 		attribute.Int64("kurir.attempt", int64(mail.Attempt)), attribute.String("kurir.recipient_domain", mail.Domain),
 	))
-	if j.lane.Inline {
-		j.calm = e.rush.Begin()
-	}
 	if o, ok := l.ledger.debt(mail.Key); ok {
 		if o.Kind.Settles() {
 			e.write(j, o)
@@ -151,6 +157,17 @@ func (l *Lane) Handle(d *custody.Delivery) {
 	case <-d.Context().Done():
 		e.abandon(j)
 	}
+}
+
+// open opens the record of a delivery, when the lane may have a processor; nil
+// without an error when the lease ended before.
+func (l *Lane) open(d *custody.Delivery) (*journal.Mail, error) {
+	leave, err := l.engine.Gate.Enter(d.Context(), l.lane.Name)
+	if err != nil {
+		return nil, nil //nolint:nilnil,nilerr // the lease is over: there is nothing to say of the record
+	}
+	defer leave()
+	return journal.Open(l.engine.Codec, d.Record, l.lane.Name)
 }
 
 // holds says whether the mail is held when nobody knows if it was delivered.

@@ -16,7 +16,6 @@ import (
 // settle writes down what ended this release of the mail and lets go of its
 // record.
 func (e *Engine) settle(j *job, o journal.Outcome) {
-	j.calm()
 	e.complete(j, &o)
 	e.observe(j, o)
 	e.write(j, o)

@@ -12,9 +12,6 @@ type Config struct {
 	// Generate makes keys that are missing, and a .txt beside each with the
 	// DNS record to publish.
 	Generate bool `yaml:"generate"`
-	// Workers bounds the signatures made at once, one of them for urgent mail
-	// alone; 0 takes one more than there are CPUs.
-	Workers int `yaml:"workers"`
 	// Domains are the signing domains; mail of others is not signed.
 	Domains []Domain `yaml:"domains"`
 }
@@ -35,9 +32,6 @@ func (c Config) Validate() error {
 	var faults []error
 	if len(c.Domains) > 0 && c.Dir == "" {
 		faults = append(faults, errors.New("dkim.dir: must be given with domains"))
-	}
-	if c.Workers < 0 {
-		faults = append(faults, fmt.Errorf("dkim.workers %d is below 0", c.Workers))
 	}
 	for i, d := range c.Domains {
 		if d.Domain == "" {

@@ -10,13 +10,12 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/emersion/go-msgauth/dkim"
 
-	"kurir.dev/services/dispatcher/internal/gate"
+	"kurir.dev/kit/gate"
 )
 
 // Signer signs. It does not change and is safe for concurrent use.
@@ -30,13 +29,10 @@ type identity struct {
 	key      crypto.Signer
 }
 
-// New loads the keys of cfg, and makes missing ones if it says so.
-func New(cfg Config) (*Signer, error) {
-	workers := cfg.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0) + 1 // one of them is for urgent mail
-	}
-	s := &Signer{domains: map[string][]identity{}, gate: gate.New(workers)}
+// New loads the keys of cfg, and makes missing ones if it says so. Signatures
+// pass g one by one.
+func New(cfg Config, g *gate.Gate) (*Signer, error) {
+	s := &Signer{domains: map[string][]identity{}, gate: g}
 	var faults []error
 	for _, d := range cfg.Domains {
 		domain := strings.ToLower(d.Domain)
@@ -82,40 +78,50 @@ type Signed struct {
 }
 
 // Sign signs for the domain of the From header or the nearest parent there
-// are keys of; without keys the message comes back as it is. It waits for a
-// processor, urgent mail first.
-func (s *Signer) Sign(ctx context.Context, fromDomain string, message []byte, urgent bool) (Signed, error) {
+// are keys of; without keys the message comes back as it is. Each signature
+// waits for a processor, as the lane may have one. The error is ctx's, or says
+// which signature could not be made.
+func (s *Signer) Sign(ctx context.Context, fromDomain string, message []byte, lane string) (Signed, error) {
 	domain, ids := s.lookup(strings.ToLower(fromDomain))
 	if len(ids) == 0 {
 		return Signed{Message: message}, nil
 	}
-	leave, err := s.gate.Enter(ctx, urgent)
-	if err != nil {
-		return Signed{}, fmt.Errorf("waiting to sign: %w", err)
-	}
-	defer leave()
 	keys := headerKeys(message)
 	var head bytes.Buffer
 	signed := Signed{}
 	for _, id := range ids {
-		signer, err := dkim.NewSigner(&dkim.SignOptions{
-			Domain: domain, Selector: id.selector, Signer: id.key, Hash: crypto.SHA256, HeaderKeys: keys,
-			HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
-		})
+		leave, err := s.gate.Enter(ctx, lane)
+		if err != nil {
+			return Signed{}, fmt.Errorf("waiting to sign: %w", err)
+		}
+		signature, err := id.sign(domain, keys, message)
+		leave()
 		if err != nil {
 			return Signed{}, fmt.Errorf("signing with %s: %w", id.selector, err)
 		}
-		_, err = signer.Write(message)
-		if err := errors.Join(err, signer.Close()); err != nil {
-			return Signed{}, fmt.Errorf("signing with %s: %w", id.selector, err)
-		}
-		head.WriteString(signer.Signature())
+		head.WriteString(signature)
 		signed.Selectors = append(signed.Selectors, id.selector)
 	}
 	head.Grow(len(message))
 	head.Write(message)
 	signed.Message = head.Bytes()
 	return signed, nil
+}
+
+// sign makes one signature, the header field with its line end.
+func (id identity) sign(domain string, keys []string, message []byte) (string, error) {
+	signer, err := dkim.NewSigner(&dkim.SignOptions{
+		Domain: domain, Selector: id.selector, Signer: id.key, Hash: crypto.SHA256, HeaderKeys: keys,
+		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
+	})
+	if err != nil {
+		return "", err
+	}
+	_, err = signer.Write(message)
+	if err := errors.Join(err, signer.Close()); err != nil {
+		return "", err
+	}
+	return signer.Signature(), nil
 }
 
 func (s *Signer) lookup(domain string) (string, []identity) {

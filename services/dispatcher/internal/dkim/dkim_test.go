@@ -53,7 +53,7 @@ func verify(t *testing.T, records []string, signed []byte) []error {
 
 func TestSign(t *testing.T) {
 	t.Parallel()
-	s, err := dkim.New(config(t))
+	s, err := dkim.New(config(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestSign(t *testing.T) {
 		t.Fatalf("Records = %q, want two", records)
 	}
 	for _, from := range []string{"example.com", "EXAMPLE.com", "mail.example.com"} {
-		signed, err := s.Sign(t.Context(), from, []byte(message), true)
+		signed, err := s.Sign(t.Context(), from, []byte(message), "otp")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestSign(t *testing.T) {
 			}
 		}
 	}
-	other, err := s.Sign(t.Context(), "other.example", []byte(message), false)
+	other, err := s.Sign(t.Context(), "other.example", []byte(message), "bulk")
 	if err != nil || len(other.Selectors) != 0 || string(other.Message) != message {
 		t.Errorf("Sign for a foreign domain = %v, %v, want it untouched", other.Selectors, err)
 	}
@@ -89,17 +89,17 @@ func TestSign(t *testing.T) {
 func TestKeysAreKept(t *testing.T) {
 	t.Parallel()
 	cfg := config(t)
-	first, err := dkim.New(cfg)
+	first, err := dkim.New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Generate = false
-	second, err := dkim.New(cfg)
+	second, err := dkim.New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := first.Records()
-	signed, err := second.Sign(t.Context(), "example.com", []byte(message), true)
+	signed, err := second.Sign(t.Context(), "example.com", []byte(message), "otp")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,22 +121,22 @@ func TestMissingKeys(t *testing.T) {
 	t.Parallel()
 	cfg := config(t)
 	cfg.Generate = false
-	if _, err := dkim.New(cfg); err == nil || !strings.Contains(err.Error(), "r1 of example.com") {
+	if _, err := dkim.New(cfg, nil); err == nil || !strings.Contains(err.Error(), "r1 of example.com") {
 		t.Errorf("New without keys = %v, want an error that names them", err)
 	}
 	cfg.Domains[0].SelectorRSA = "../r1"
-	if _, err := dkim.New(cfg); err == nil {
+	if _, err := dkim.New(cfg, nil); err == nil {
 		t.Error("New with a path as selector succeeded")
 	}
 }
 
 func BenchmarkSign(b *testing.B) {
-	s, err := dkim.New(dkim.Config{Dir: b.TempDir(), Generate: true, Domains: []dkim.Domain{{Domain: "example.com", SelectorRSA: "r", SelectorEd25519: "e"}}})
+	s, err := dkim.New(dkim.Config{Dir: b.TempDir(), Generate: true, Domains: []dkim.Domain{{Domain: "example.com", SelectorRSA: "r", SelectorEd25519: "e"}}}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := s.Sign(b.Context(), "example.com", []byte(message), true); err != nil {
+		if _, err := s.Sign(b.Context(), "example.com", []byte(message), "otp"); err != nil {
 			b.Fatal(err)
 		}
 	}
