@@ -58,7 +58,11 @@ fuzz: ## each fuzz target for FUZZTIME; FUZZ=mailaddr picks some
 	FUZZTIME=$(FUZZTIME) FUZZ='$(FUZZ)' .ci/fuzz
 
 .PHONY: bench
-bench: ## all Go benchmarks
+bench: ## the mesh measured beside its targets; BENCH='-only otp -json out.json' has flags
+	go run ./bench $(BENCH)
+
+.PHONY: bench-go
+bench-go: ## all Go benchmarks
 	go test -run='^$$' -bench=. -benchmem work
 
 .PHONY: cover

@@ -2,7 +2,17 @@ module kurir.dev/bench
 
 go 1.26.0
 
-require google.golang.org/grpc v1.85.0 // indirect
+require (
+	github.com/emersion/go-smtp v0.25.1
+	github.com/google/go-cmp v0.7.0
+	golang.org/x/sync v0.24.0
+	google.golang.org/grpc v1.85.0
+	kurir.dev/cmd/kurir v0.0.0
+	kurir.dev/kit v0.0.0
+	kurir.dev/proto v0.0.0
+	kurir.dev/services/composer v0.0.0
+	kurir.dev/services/dispatcher v0.0.0
+)
 
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2 // indirect
@@ -16,7 +26,6 @@ require (
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/emersion/go-msgauth v0.7.0 // indirect
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
-	github.com/emersion/go-smtp v0.25.1 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
@@ -61,7 +70,6 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
-	golang.org/x/sync v0.24.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260928230214-8a89bd6388cc // indirect
 	modernc.org/libc v1.77.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
@@ -75,11 +83,6 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260928230214-8a89bd6388cc // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
-	kurir.dev/cmd/kurir v0.0.0
-	kurir.dev/kit v0.0.0 // indirect
-	kurir.dev/proto v0.0.0 // indirect
-	kurir.dev/services/composer v0.0.0 // indirect
-	kurir.dev/services/dispatcher v0.0.0 // indirect
 	kurir.dev/services/router v0.0.0 // indirect
 	kurir.dev/services/tracker v0.0.0 // indirect
 )
