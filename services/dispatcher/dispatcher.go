@@ -180,7 +180,8 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 func (s *Service) engine(cfg Config, lanes lane.Set) deliver.Config {
 	c := deliver.Config{
 		Lanes: lanes, SMTP: cfg.SMTP, Sites: cfg.Sites,
-		Workers: map[string]int{}, Lookups: map[string]int{}, Outstanding: map[string]int{},
+		Workers: map[string]int{}, Lookups: map[string]int{}, Outstanding: map[string]int{}, Bytes: map[string]int64{},
+		Urgent: cfg.LaneTable[0].Name,
 	}
 	for _, l := range lanes {
 		b := cfg.budget(l.Name)
@@ -188,6 +189,7 @@ func (s *Service) engine(cfg Config, lanes lane.Set) deliver.Config {
 			b.Lookups = b.Outstanding
 		}
 		c.Workers[l.Name], c.Lookups[l.Name], c.Outstanding[l.Name] = b.Workers, b.Lookups, b.Outstanding
+		c.Bytes[l.Name] = b.Bytes
 	}
 	if s.inbox != nil {
 		c.Sandbox = s.inbox.Addr().String()

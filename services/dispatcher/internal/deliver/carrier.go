@@ -37,6 +37,7 @@ type carrier struct {
 	worker  *site.Worker[*job]
 	session *session.Session
 	route   string // name of the rule the session was opened under
+	lead    *job   // like those its session may be kept for; nil for none
 }
 
 // work is the life of a worker.
@@ -44,12 +45,12 @@ func (e *Engine) work(w *site.Worker[*job]) {
 	c := &carrier{Engine: e, worker: w}
 	j, ok := w.First()
 	for ok {
-		e.unpark(j)
+		e.dequeue(j)
 		verdict := c.carry(j)
 		if w.Shut() || c.session != nil && !c.session.Usable(e.cfg.SMTP.MailsPerConnection) {
 			c.hangUp()
 		}
-		j, ok = w.Next(verdict, c.idle())
+		j, ok = w.Keep(verdict, c.idle(), c.refresh)
 	}
 	c.hangUp()
 }
@@ -64,6 +65,21 @@ func (c *carrier) idle() time.Duration {
 		return 0
 	}
 	return c.cfg.SMTP.Idle
+}
+
+// refresh sees to it that there is a session for codes to come, and answers
+// whether there is.
+func (c *carrier) refresh() bool {
+	if c.session != nil && c.session.Usable(c.cfg.SMTP.MailsPerConnection) && c.session.Noop(c.life) {
+		return true
+	}
+	c.hangUp()
+	if c.lead == nil || c.life.Err() != nil {
+		return false
+	}
+	c.lead.mail = &journal.Mail{ExpiresAt: c.Now().Add(c.cfg.SMTP.Urgent.Connect + c.cfg.SMTP.Urgent.Greeting)}
+	plan := newPlan(c.lead)
+	return c.connect(c.lead, plan.group(), plan) == nil
 }
 
 func (c *carrier) hangUp() {
@@ -92,6 +108,9 @@ func (c *carrier) carry(j *job) site.Verdict {
 		return site.Verdict{Deferred: true, Error: "signing: " + err.Error()}
 	}
 	j.tries++
+	if j.lane.Name == c.cfg.Urgent {
+		c.lead = &job{lane: j.lane, rule: j.rule, hosts: j.hosts, site: j.site, ctx: c.life}
+	}
 	t := c.attempt(j)
 	o := t.outcome
 	o.At, o.Took, o.Site, o.Route, o.Selectors = c.Now(), c.Now().Sub(begin), j.site, string(j.rule.Type), j.signed.Selectors

@@ -47,6 +47,10 @@ type Config struct {
 	// Workers and Lookups bound each lane's deliveries and lookups under way,
 	// Outstanding the mails it holds.
 	Workers, Lookups, Outstanding map[string]int
+	// Bytes bounds the bytes of the mails each lane holds.
+	Bytes map[string]int64
+	// Urgent is the first-ranked lane of the installation, served or not.
+	Urgent string
 	// SMTP is how sessions are held, Sites what sites may have.
 	SMTP session.Config
 	// Sites is what sites may have.
@@ -81,8 +85,9 @@ type Engine struct {
 	end    context.CancelFunc // ends life
 
 	mu      sync.Mutex
-	parked  map[*job]*site.Ticket[*job] // waiting in a site's queue
+	queued  map[*job]*site.Ticket[*job] // waiting in a site's queue
 	waiting map[*job]time.Time          // waiting for the next inline try
+	busy    map[string]bool             // lanes that are being relieved
 
 	lookups sync.WaitGroup
 }
@@ -92,12 +97,12 @@ func New(cfg Config, deps Deps) *Engine {
 	e := &Engine{
 		Deps: deps, cfg: cfg, own: []string{cfg.SMTP.EHLO, "localhost"},
 		broken: brokenTLS{until: map[string]time.Time{}},
-		parked: map[*job]*site.Ticket[*job]{}, waiting: map[*job]time.Time{},
+		queued: map[*job]*site.Ticket[*job]{}, waiting: map[*job]time.Time{}, busy: map[string]bool{},
 	}
 	e.life, e.end = context.WithCancel(context.Background()) //nolint:forbidigo // ended by Stop
 	lanes := make([]queue.Lane, len(cfg.Lanes))
 	for i, l := range cfg.Lanes {
-		lanes[i] = queue.Lane{Name: l.Name, Rank: l.Rank, FloorPercent: l.FloorPercent}
+		lanes[i] = queue.Lane{Name: l.Name, Rank: l.Rank, FloorPercent: l.FloorPercent, Urgent: l.Name == cfg.Urgent}
 	}
 	e.sites = site.New(cfg.Sites, lanes, cfg.Workers, e.work, deps.Now)
 	return e
@@ -129,7 +134,7 @@ func (e *Engine) Part() app.Part {
 		err := stop(ctx)
 		e.lookups.Wait()
 		for _, j := range e.sites.Drain() {
-			e.unpark(j)
+			e.dequeue(j)
 			e.abandon(j)
 		}
 		e.mu.Lock()
@@ -156,12 +161,13 @@ func (e *Engine) Part() app.Part {
 func (e *Engine) sweep() {
 	now := e.Now()
 	var gone, due []*job
-	queued := map[string]int{}
+	held := map[string]load{}
 	e.mu.Lock()
-	for j, ticket := range e.parked {
-		queued[j.lane.Name]++
+	for j, ticket := range e.queued {
+		l := held[j.lane.Name]
+		held[j.lane.Name] = load{l.mails + 1, l.bytes + int64(len(j.mail.Message))}
 		if (j.leaving() || !now.Before(j.mail.ExpiresAt)) && ticket.Withdraw() {
-			delete(e.parked, j)
+			delete(e.queued, j)
 			gone = append(gone, j)
 		}
 	}
@@ -189,16 +195,43 @@ func (e *Engine) sweep() {
 		e.lookups.Go(func() { e.route(j) })
 	}
 	for _, l := range e.cfg.Lanes {
-		// A window three quarters full of mail that waits is about to hide
-		// what comes behind it.
-		if !l.Inline && queued[l.Name] >= e.cfg.Outstanding[l.Name]*3/4 {
-			r := e.sites.Relieve(l.Name)
-			for _, j := range r.Jobs {
-				e.unpark(j)
-				e.crowded(j, r.Wait, "the site's queue is full")
-			}
+		if !l.Inline && e.crowds(l.Name, held[l.Name]) {
+			e.relieve(l.Name)
 		}
 	}
+}
+
+// load is how much mail of a lane waits in queues.
+type load struct {
+	mails int
+	bytes int64
+}
+
+// crowds says whether that is three quarters of the lane's window: it is about
+// to hide what comes behind it.
+func (e *Engine) crowds(lane string, l load) bool {
+	bytes := e.cfg.Bytes[lane]
+	return l.mails >= e.cfg.Outstanding[lane]*3/4 || bytes > 0 && l.bytes >= bytes/4*3
+}
+
+// relieve sends mail of slow sites away until its turn, beside the sweeps: it
+// may be much, and codes that are due do not wait for it.
+func (e *Engine) relieve(lane string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy[lane] {
+		return
+	}
+	e.busy[lane] = true
+	e.lookups.Go(func() {
+		for _, r := range e.sites.Relieve(lane, func(j *job) int { return j.mail.Parked() }) {
+			e.dequeue(r.Job)
+			e.park(r.Job, r.Turn)
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.busy, lane)
+	})
 }
 
 // enqueue lets the job wait at its site, or deals with it when the site would
@@ -210,22 +243,22 @@ func (e *Engine) enqueue(j *job) {
 		Value: j,
 	})
 	if ticket != nil {
-		e.parked[j] = ticket
+		e.queued[j] = ticket
 	}
 	e.mu.Unlock()
 	switch {
 	case ticket != nil:
 	case refused.Suspended:
-		e.crowded(j, refused.Wait, "the site is suspended")
+		e.suspended(j, refused.Wait)
 	default:
 		e.abandon(j)
 	}
 }
 
-func (e *Engine) unpark(j *job) {
+func (e *Engine) dequeue(j *job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.parked, j)
+	delete(e.queued, j)
 }
 
 // Suspend stops a site until then; what waited for it is deferred. False when
@@ -233,8 +266,8 @@ func (e *Engine) unpark(j *job) {
 func (e *Engine) Suspend(name string, until time.Time) bool {
 	jobs, ok := e.sites.Suspend(name, until)
 	for _, j := range jobs {
-		e.unpark(j)
-		e.crowded(j, until.Sub(e.Now()), "the site is suspended")
+		e.dequeue(j)
+		e.suspended(j, until.Sub(e.Now()))
 	}
 	return ok
 }

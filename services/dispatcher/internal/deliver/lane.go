@@ -77,6 +77,9 @@ func (j *job) traceparent() string {
 // Recover remembers what earlier owners wrote.
 func (l *Lane) Recover(_ context.Context, r custody.Record) {
 	if key, known, ok := journal.Read(l.engine.Codec, r); ok {
+		if known.Crowded {
+			l.engine.sites.Book(known.Site, known.NextAt)
+		}
 		l.ledger.recall(r.Partition, key, known)
 	}
 }
@@ -136,6 +139,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 			known.Kind = journal.Attempted // the dot that was about to be sent was not
 		}
 	}
+	j.doubt = mail.PossibleDuplicate || known.Doubt
 	j.tries = known.Sequence // of what an earlier owner tried and could not end
 	if known.Kind == journal.Committing {
 		if j.holds() {
@@ -143,6 +147,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 			return
 		}
 		j.doubt = true
+		e.Metrics.duplicate(j.ctx, j.lane.Name)
 	}
 	if rule := e.Routes.Lookup(mail.Domain, mail.Tenant, mail.Lane); rule.Type != route.MX {
 		e.route(j) // nothing to look up

@@ -20,6 +20,8 @@ type Metrics struct {
 	took       metric.Float64Histogram
 	duplicates metric.Int64Counter
 	lookups    metric.Float64Histogram
+	seconds    metric.Int64Counter
+	parked     metric.Int64Counter
 }
 
 // NewMetrics makes the instruments, counters at zero for the lanes given.
@@ -34,16 +36,22 @@ func NewMetrics(m metric.Meter, lanes []string) (*Metrics, error) {
 		metric.WithDescription("Mails whose final dot was sent and whose reply was lost."))
 	lookups, err5 := m.Float64Histogram("kurir_dispatcher_dns_lookup", metric.WithUnit("s"), metric.WithDescription("Duration of a lookup, the cache included."),
 		metric.WithExplicitBucketBoundaries(.0001, .001, .005, .01, .05, .1, .5, 1, 5, 10))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	seconds, err6 := m.Int64Counter("kurir_dispatcher_second_copies",
+		metric.WithDescription("Mails delivered although an earlier try may have delivered them as well; their events say so."))
+	parked, err7 := m.Int64Counter("kurir_dispatcher_parked",
+		metric.WithDescription("Mails of slow sites sent to the waiting room until their turn."))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		return nil, fmt.Errorf("making metrics: %w", err)
 	}
 	for _, lane := range lanes {
+		seconds.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane)))    //nolint:forbidigo // no call to trace
+		parked.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane)))     //nolint:forbidigo // no call to trace
 		duplicates.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane))) //nolint:forbidigo // no call to trace
 		for _, kind := range []journal.Kind{journal.Attempted, journal.Deferred, journal.Held, journal.Delivered, journal.Bounced, journal.Expired} {
 			attempts.Add(context.Background(), 0, labels(lane, kind, outcome.None)) //nolint:forbidigo // no call to trace
 		}
 	}
-	return &Metrics{attempts, final, took, duplicates, lookups}, nil
+	return &Metrics{attempts, final, took, duplicates, lookups, seconds, parked}, nil
 }
 
 func labels(lane string, kind journal.Kind, category outcome.Category) metric.MeasurementOption {
@@ -60,6 +68,14 @@ func (m *Metrics) attempt(ctx context.Context, lane string, o journal.Outcome, e
 
 func (m *Metrics) duplicate(ctx context.Context, lane string) {
 	m.duplicates.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane)))
+}
+
+func (m *Metrics) second(ctx context.Context, lane string) {
+	m.seconds.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane)))
+}
+
+func (m *Metrics) park(ctx context.Context, lane string) {
+	m.parked.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane)))
 }
 
 func (m *Metrics) lookup(ctx context.Context, took time.Duration, err error) {

@@ -58,6 +58,9 @@ func (e *Engine) complete(j *job, o *journal.Outcome) {
 	o.PossibleDuplicate = j.doubt
 	o.Traceparent = j.traceparent()
 	if o.Kind == journal.Delivered {
+		if j.doubt {
+			e.Metrics.second(j.ctx, j.lane.Name)
+		}
 		o.Stage, o.Verdict = outcome.StageDot, outcome.Verdict{}
 	}
 }
@@ -68,7 +71,7 @@ func (e *Engine) release(j *job, o journal.Outcome, offset int64, ok bool) []*cu
 	j.calm()
 	if ok {
 		home.ledger.recall(j.lease.Partition, j.mail.Key, journal.Settled{
-			Kind: o.Kind, Offset: offset, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason(),
+			Kind: o.Kind, Offset: offset, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason(), Doubt: o.PossibleDuplicate,
 		})
 	}
 	var records []*custody.Delivery
@@ -166,6 +169,9 @@ func (c *carrier) doubt(j *job, o journal.Outcome, f outcome.Failure) site.Verdi
 	o.Reply = outcome.Reply{Text: "the connection was lost after the message was sent; it may have been delivered"}
 	if j.lease.Context().Err() != nil {
 		// Another owns it by now, and finds what is in the journal.
+		c.complete(j, &o)
+		o.Kind = journal.Attempted
+		c.Journal.Note(c.life, j.mail, o, j.lease.Partition)
 		c.abandon(j)
 		return site.Verdict{}
 	}
@@ -177,7 +183,11 @@ func (c *carrier) doubt(j *job, o journal.Outcome, f outcome.Failure) site.Verdi
 		c.complete(j, &o)
 		o.Kind, o.NextAt = journal.Attempted, c.Now()
 		c.observe(j, o)
-		c.Journal.Note(j.lease.Context(), j.mail, o, j.lease.Partition)
+		// Whoever sends the second copy must know that it is one, even if that
+		// is another process.
+		if err := c.Journal.Commit(j.lease.Context(), j.mail, o, j.lease.Partition); err != nil {
+			c.Log.LogAttrs(j.ctx, slog.LevelWarn, "a doubt was not written down", slog.String("mail_id", j.mail.MailID), slog.Any("error", err))
+		}
 		j.doubt, j.last = true, o
 		c.mu.Lock()
 		c.waiting[j] = o.NextAt // at once
@@ -195,12 +205,39 @@ func (e *Engine) hold(j *job, o journal.Outcome) {
 	e.settle(j, o)
 }
 
-// crowded sends a mail away that its site would not have for a while.
-func (e *Engine) crowded(j *job, wait time.Duration, why string) {
-	o := journal.Outcome{At: e.Now(), Site: j.site, Stage: outcome.StageQueue, Reply: outcome.Reply{Text: why}}
-	o.Verdict = outcome.Classify(outcome.Failure{Stage: outcome.StageQueue, Cause: outcome.Crowded})
+// suspended sends a mail away whose site was suspended for a while.
+func (e *Engine) suspended(j *job, wait time.Duration) {
+	o := e.untried(j, "the site is suspended")
 	o.Verdict.RetryAfter = wait
 	e.later(j, o)
+}
+
+// park sends a mail to the waiting room until its site can probably take it,
+// and in any case in time to try it once more.
+func (e *Engine) park(j *job, turn time.Time) {
+	leave, err := e.Gate.Enter(j.ctx, j.lane.Name)
+	if err != nil {
+		e.abandon(j)
+		return
+	}
+	defer leave()
+	now := e.Now()
+	left := j.mail.ExpiresAt.Sub(now)
+	if latest := now.Add(left - left/10); turn.After(latest) {
+		turn = latest
+	}
+	o := e.untried(j, "waits for its turn at a slow site")
+	o.Kind, o.NextAt = journal.Deferred, turn
+	e.Metrics.park(j.ctx, j.lane.Name)
+	e.settle(j, o)
+}
+
+// untried is the outcome of a mail that goes away without a try.
+func (e *Engine) untried(j *job, why string) journal.Outcome {
+	return journal.Outcome{
+		At: e.Now(), Site: j.site, Stage: outcome.StageQueue, Reply: outcome.Reply{Text: why},
+		Verdict: outcome.Classify(outcome.Failure{Stage: outcome.StageQueue, Cause: outcome.Crowded}),
+	}
 }
 
 // observe tells logs, metrics and the trace of an outcome.

@@ -160,6 +160,10 @@ type Settled struct {
 	NextAt   time.Time
 	// Site it waits for, and Reason why.
 	Site, Reason string
+	// Doubt says that the mail may have been delivered all the same.
+	Doubt bool
+	// Crowded says that it was sent away untried, until its turn.
+	Crowded bool
 }
 
 // Read reads an outcome record written by any dispatcher; false when it tells
@@ -172,6 +176,10 @@ func Read(codec *record.Codec, r custody.Record) (Key, Settled, bool) {
 	kind := typeKind(ev.GetType())
 	detail := ev.GetAttemptDetail()
 	s := Settled{Kind: kind, Offset: r.Offset, Sequence: ev.GetSequence(), Site: detail.GetSite(), Reason: detail.GetText()}
+	// What is in doubt itself does not say so: the mark is for a second copy.
+	s.Doubt = detail.GetPossibleDuplicate() ||
+		(kind == Attempted || kind == Deferred) && detail.GetStage() == eventsv1.Stage_STAGE_DOT && detail.GetCode() == 0
+	s.Crowded = kind == Deferred && ev.GetSequence() == 0 && detail.GetStage() == eventsv1.Stage_STAGE_QUEUE
 	if detail.GetNextAt() != nil {
 		s.NextAt = detail.GetNextAt().AsTime()
 	}

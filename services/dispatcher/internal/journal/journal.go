@@ -104,7 +104,7 @@ func (j *Journal) Settle(ctx context.Context, m *Mail, o Outcome, partition int,
 	}
 	s := &settlement{lane: m.Lane, steps: []broker.Message{first}, outcome: true, lasting: o.Kind != Deferred, done: done, ctx: ctx}
 	if o.Kind == Deferred || o.Kind == Held {
-		second, err := j.deferral(m, Settled{Kind: o.Kind, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason()})
+		second, err := j.deferral(m, Settled{Kind: o.Kind, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason(), Doubt: o.PossibleDuplicate})
 		if err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func (j *Journal) Commit(ctx context.Context, m *Mail, o Outcome, partition int)
 }
 
 func (j *Journal) deferral(m *Mail, s Settled) (broker.Message, error) {
-	envelope, err := m.later(s.Sequence)
+	envelope, err := m.later(s.Sequence, s.Doubt || s.Kind == Held)
 	if err != nil {
 		return broker.Message{}, err
 	}

@@ -45,6 +45,8 @@ type Mail struct {
 	Blob string
 	// Tries of earlier releases.
 	Tries uint32
+	// PossibleDuplicate says that an earlier release may have delivered it.
+	PossibleDuplicate bool
 	// Traceparent and Tracestate of the call that sent the mail.
 	Traceparent, Tracestate string
 
@@ -76,7 +78,7 @@ func Open(codec *record.Codec, r custody.Record, lane string) (*Mail, error) {
 		Tenant: e.GetTenant(), Lane: e.GetLane(), Recipient: e.GetRecipient(),
 		ReturnDomain: e.GetReturnDomain(), FromDomain: e.GetFacts().GetSenderDomain(), UTF8: e.GetSmtputf8(),
 		AcceptedAt: e.GetAcceptedAt().AsTime(), ExpiresAt: e.GetExpiresAt().AsTime(),
-		Message: e.GetMessage(), Blob: e.GetBlobKey(), Tries: e.GetTries(),
+		Message: e.GetMessage(), Blob: e.GetBlobKey(), Tries: e.GetTries(), PossibleDuplicate: e.GetPossibleDuplicate(),
 		Traceparent: e.GetTraceparent(), Tracestate: e.GetTracestate(), envelope: e,
 	}
 	switch e.GetInDoubt() {
@@ -107,13 +109,18 @@ func Open(codec *record.Codec, r custody.Record, lane string) (*Mail, error) {
 	return m, nil
 }
 
+// Parked is how often the mail was sent away without a try, before this
+// release.
+func (m *Mail) Parked() int { return max(int(m.Attempt)-1-int(m.Tries), 0) }
+
 // later is the envelope of the mail's next release.
-func (m *Mail) later(tries uint32) (*eventsv1.MailEnvelope, error) {
+func (m *Mail) later(tries uint32, doubt bool) (*eventsv1.MailEnvelope, error) {
 	e, ok := proto.Clone(m.envelope).(*eventsv1.MailEnvelope)
 	if !ok {
 		return nil, errors.New("cloning an envelope gave another type")
 	}
 	e.Attempt++
 	e.Tries = m.Tries + tries
+	e.PossibleDuplicate = m.PossibleDuplicate || doubt
 	return e, nil
 }

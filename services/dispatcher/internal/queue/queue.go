@@ -20,6 +20,9 @@ type Lane struct {
 	Rank int
 	// FloorPercent of the turns are the lane's while it has mail.
 	FloorPercent int
+	// Urgent says that it is the first-ranked lane of the installation, for
+	// which package site keeps connections and tokens.
+	Urgent bool
 }
 
 // Deficit round robin in bytes: a tenant's turn is worth a quantum, and no
@@ -187,9 +190,6 @@ func (q *Queue[T]) Lanes(f func(name string, waiting int)) {
 		}
 	}
 }
-
-// Take takes the next item of a lane that has one.
-func (q *Queue[T]) Take(name string) T { return q.next(q.byName[name]) }
 
 // Drain takes out every item of a lane.
 func (q *Queue[T]) Drain(name string) []T {

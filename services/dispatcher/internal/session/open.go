@@ -230,6 +230,19 @@ func (s *Session) Usable(limit int) bool {
 	return !s.broken && s.r.Buffered() == 0 && (limit == 0 || s.mails.Load() < int64(limit))
 }
 
+// Noop says NOOP and answers whether the session is as it should be; if not, it
+// is not usable any more.
+func (s *Session) Noop(ctx context.Context) bool {
+	if s.broken || s.r.Buffered() > 0 {
+		return false
+	}
+	defer s.wire.watch(ctx)()
+	if err := s.simple(outcome.StageMail, "NOOP", 250); err != nil {
+		s.broken = true
+	}
+	return !s.broken
+}
+
 // Quit ends the session politely, within a second.
 func (s *Session) Quit() {
 	if !s.broken {

@@ -70,7 +70,7 @@ func (s *Sites[T]) Get(name string) (Info, bool) {
 
 func (s *Sites[T]) info(at *site[T]) Info {
 	info := Info{
-		Name: at.name, Queued: map[string]int64{}, Limit: at.limit,
+		Name: at.name, Queued: map[string]int64{}, Limit: s.limit(at),
 		Tally: at.tally, LastError: at.lastError, Hosts: slices.Clone(at.hosts),
 	}
 	at.queue.Lanes(func(name string, waiting int) { info.Queued[name] = int64(waiting) })
@@ -137,8 +137,7 @@ func (s *Sites[T]) Shut(id string) bool {
 			if w.ID() == id && w.conn != nil {
 				w.shut = true
 				if i := slices.Index(at.idle, w); i >= 0 {
-					at.idle = slices.Delete(at.idle, i, i+1)
-					s.idle--
+					s.unrest(at, i)
 					close(w.hand)
 				}
 				return true

@@ -1,7 +1,9 @@
 package site
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -22,7 +24,10 @@ type Sites[T any] struct {
 	budgets map[string]*budget[T]
 	closed  bool
 	serial  int64
-	idle    int // workers that wait for mail
+	idle    int               // workers that wait for mail
+	members int               // live dispatchers, which share what sites may have
+	warm    map[*site[T]]bool // those to keep connections to
+	ranked  time.Time         // when that was decided
 	wg      sync.WaitGroup
 }
 
@@ -33,19 +38,55 @@ type budget[T any] struct {
 	waiting []*site[T]
 }
 
-// New makes the sites. lanes are those served, by rank; the
-// first is the one connections are reserved for. workers bounds the deliveries
+// New makes the sites. lanes are those served, by rank; connections and tokens
+// are reserved for the urgent one, if it is among them. workers bounds the deliveries
 // under way of each lane. work is run by each worker in a goroutine of its
 // own and returns when [Worker.Next] says so.
 func New[T any](cfg Config, lanes []queue.Lane, workers map[string]int, work func(w *Worker[T]), now func() time.Time) *Sites[T] {
-	s := &Sites[T]{cfg: cfg, lanes: lanes, work: work, now: now, sites: map[string]*site[T]{}, budgets: map[string]*budget[T]{}}
+	s := &Sites[T]{members: 1, cfg: cfg, lanes: lanes, work: work, now: now, sites: map[string]*site[T]{}, budgets: map[string]*budget[T]{}}
 	for _, l := range lanes {
 		s.budgets[l.Name] = &budget[T]{free: workers[l.Name]}
 	}
-	if len(lanes) > 0 {
+	if len(lanes) > 0 && lanes[0].Urgent {
 		s.top = lanes[0].Name
 	}
 	return s
+}
+
+// Share says how many dispatchers share what each site may have; less than one
+// counts as one. What is open stays open until its mail is done.
+func (s *Sites[T]) Share(members int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if members = max(members, 1); members == s.members {
+		return
+	}
+	s.members = members
+	for _, at := range s.sites {
+		s.dispatch(at)
+	}
+}
+
+// Members is how many share.
+func (s *Sites[T]) Members() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members
+}
+
+// limit is how many connections of a site are ours.
+func (s *Sites[T]) limit(at *site[T]) int { return max(at.limit/s.members, 1) }
+
+// rate is how many mails a second to a site are ours; 0 is no limit.
+func (s *Sites[T]) rate(at *site[T]) float64 { return at.rule.Rate / float64(s.members) }
+
+// reserved is how many of our connections of a site are the highest lane's.
+func (s *Sites[T]) reserved(at *site[T]) int {
+	if s.top == "" || len(s.lanes) == 1 {
+		return 0
+	}
+	limit := s.limit(at)
+	return min(max(s.cfg.Reserved/s.members, min(s.cfg.Reserved, 1)), limit-1)
 }
 
 // Job is what is pushed.
@@ -96,36 +137,6 @@ func (s *Sites[T]) Push(j Job[T]) (*Ticket[T], Refusal) {
 	return &Ticket[T]{s, at, item}, Refusal{}
 }
 
-// Relieved is jobs taken out of a slow site's queue.
-type Relieved[T any] struct {
-	Jobs []T
-	// Wait is until their estimated turn.
-	Wait time.Duration
-}
-
-// Relieve takes the longest-waiting mail of a lane out of the site that holds
-// most of it, if that site is slow; none otherwise.
-func (s *Sites[T]) Relieve(lane string) Relieved[T] {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var crowded *site[T]
-	most := s.cfg.Queue
-	for _, at := range s.sites {
-		if n := at.queue.LaneLen(lane); n > most {
-			crowded, most = at, n
-		}
-	}
-	now := s.now()
-	if crowded == nil || now.Sub(crowded.since) < settling || crowded.turn(now) < s.cfg.Patience {
-		return Relieved[T]{}
-	}
-	r := Relieved[T]{Wait: min(crowded.turn(now), maxTurn)}
-	for range most - s.cfg.Queue {
-		r.Jobs = append(r.Jobs, crowded.queue.Take(lane))
-	}
-	return r
-}
-
 // Withdraw takes the job out of its queue; false when a worker has it.
 func (t *Ticket[T]) Withdraw() bool {
 	t.sites.mu.Lock()
@@ -140,10 +151,17 @@ func (s *Sites[T]) get(name string, limit int) *site[T] {
 	if len(s.sites)%64 == 63 {
 		s.sweep()
 	}
-	if limit <= 0 {
-		limit = s.cfg.Connections
+	rule := Rule{Connections: s.cfg.Connections, Rate: s.cfg.Rate}
+	for _, r := range s.cfg.Rules {
+		if r.fits(name) {
+			rule = Rule{Connections: cmp.Or(r.Connections, rule.Connections), Rate: cmp.Or(r.Rate, rule.Rate)}
+			break
+		}
 	}
-	at := &site[T]{name: name, queue: queue.New[T](s.lanes), limit: limit, window: min(s.cfg.Initial, limit), used: s.now(), since: s.now(), waits: map[string]bool{}}
+	if limit <= 0 {
+		limit = rule.Connections
+	}
+	at := &site[T]{name: name, rule: rule, queue: queue.New[T](s.lanes), limit: limit, window: min(s.cfg.Initial, limit), used: s.now(), since: s.now(), waits: map[string]bool{}}
 	s.sites[name] = at
 	return at
 }
@@ -151,7 +169,7 @@ func (s *Sites[T]) get(name string, limit int) *site[T] {
 // sweep forgets the sites that nobody needs.
 func (s *Sites[T]) sweep() {
 	for name, at := range s.sites {
-		if at.workers == 0 && at.queue.Len() == 0 && at.suspended.Before(s.now()) && s.now().Sub(at.used) > s.cfg.Forget {
+		if at.workers == 0 && at.queue.Len() == 0 && at.suspended.Before(s.now()) && at.horizon.Before(s.now()) && s.now().Sub(at.used) > s.cfg.Forget {
 			delete(s.sites, name)
 		}
 	}
@@ -159,17 +177,13 @@ func (s *Sites[T]) sweep() {
 
 // dispatch hands queued jobs to idle and new workers while any may go.
 func (s *Sites[T]) dispatch(at *site[T]) {
-	for len(at.idle) > 0 || at.workers < at.limit {
+	for len(at.idle) > 0 || at.workers < s.limit(at) {
 		turn, ok := s.pop(at)
 		if !ok {
 			return
 		}
-		var w *Worker[T]
-		if n := len(at.idle); n > 0 {
-			w = at.idle[n-1] // the warmest connection
-			at.idle = at.idle[:n-1]
-			s.idle--
-		} else {
+		w := s.rested(at, turn.Lane)
+		if w == nil {
 			s.serial++
 			w = &Worker[T]{sites: s, site: at, id: s.serial, hand: make(chan T, 1)}
 			at.workers++
@@ -181,10 +195,24 @@ func (s *Sites[T]) dispatch(at *site[T]) {
 	}
 }
 
+// rested takes an idle worker for a mail of lane, the warmest; nil when there
+// is none, or only such as are kept for the highest lane and another can be
+// made.
+func (s *Sites[T]) rested(at *site[T], lane string) *Worker[T] {
+	for i := len(at.idle) - 1; i >= 0; i-- {
+		w := at.idle[i]
+		if w.kept && lane != s.top && at.workers < s.limit(at) {
+			continue
+		}
+		return s.unrest(at, i)
+	}
+	return nil
+}
+
 // pop takes the next job that may go now and charges it to its lane.
 func (s *Sites[T]) pop(at *site[T]) (queue.Turn[T], bool) {
 	turn, ok := at.queue.Pop(func(name string) bool {
-		if s.closed || name != s.top && !s.open(at) {
+		if s.closed || name != s.top && !s.open(at) || !s.token(at, name) {
 			return false
 		}
 		b := s.budgets[name]
@@ -196,6 +224,9 @@ func (s *Sites[T]) pop(at *site[T]) (queue.Turn[T], bool) {
 	})
 	if ok {
 		s.budgets[turn.Lane].free--
+		if s.rate(at) > 0 {
+			at.bucket.tokens--
+		}
 		at.busy++
 		if turn.Lane != s.top {
 			at.low++
@@ -206,11 +237,49 @@ func (s *Sites[T]) pop(at *site[T]) (queue.Turn[T], bool) {
 
 // open says whether a lane below the highest may have one more connection.
 func (s *Sites[T]) open(at *site[T]) bool {
-	reserved := min(s.cfg.Reserved, at.limit-1)
-	if len(s.lanes) == 1 {
-		reserved = 0
+	return at.low < min(at.window, s.limit(at)-s.reserved(at))
+}
+
+// token says whether the site's rate lets a mail of lane go now; if not, the
+// site is looked at again when it does. The reserve is for codes yet to come:
+// when some wait, the queue decides who is next, and keeps the floors.
+func (s *Sites[T]) token(at *site[T], lane string) bool {
+	rate := s.rate(at)
+	if rate <= 0 {
+		return true
 	}
-	return at.low < min(at.window, at.limit-reserved)
+	reserve := 0.0
+	if lane != s.top && s.top != "" && at.queue.LaneLen(s.top) == 0 {
+		reserve = math.Floor(depth(rate) * float64(s.cfg.ReservedRate) / 100)
+		reserve = min(reserve, depth(rate)-1)
+	}
+	at.bucket.fill(s.now(), rate)
+	wait := at.bucket.wait(rate, reserve)
+	if wait == 0 {
+		return true
+	}
+	s.wake(at, s.now().Add(wait))
+	return false
+}
+
+// wake looks at the site again at that time, if not before.
+func (s *Sites[T]) wake(at *site[T], then time.Time) {
+	if !at.wakes.IsZero() && !at.wakes.After(then) {
+		return
+	}
+	at.wakes = then
+	if at.timer != nil {
+		at.timer.Reset(then.Sub(s.now()))
+		return
+	}
+	at.timer = time.AfterFunc(then.Sub(s.now()), func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		at.wakes = time.Time{}
+		if !s.closed {
+			s.dispatch(at)
+		}
+	})
 }
 
 // release ends a delivery: whoever waited for the lane longest goes on first.
@@ -240,11 +309,14 @@ func (s *Sites[T]) Drain() []T {
 		for _, l := range s.lanes {
 			jobs = append(jobs, at.queue.Drain(l.Name)...)
 		}
+		if at.timer != nil {
+			at.timer.Stop()
+		}
 		for _, w := range at.idle {
 			close(w.hand)
 		}
 		s.idle -= len(at.idle)
-		at.idle = nil
+		at.idle, at.kept = nil, 0
 	}
 	return jobs
 }

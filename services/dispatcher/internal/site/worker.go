@@ -1,7 +1,7 @@
 package site
 
 import (
-	"math"
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -14,7 +14,8 @@ import (
 type site[T any] struct {
 	name      string
 	queue     *queue.Queue[T]
-	limit     int // of connections
+	rule      Rule
+	limit     int // of connections, for all dispatchers together
 	window    int // of connections the lower lanes may have now
 	workers   int
 	busy, low int // deliveries under way; of those, of lower lanes
@@ -26,7 +27,13 @@ type site[T any] struct {
 	tally     Tally
 	lastError string
 	hosts     []Host
-	rate      rate
+	codes     speed     // of the highest lane's mail
+	speed     speed     // of all mail
+	bucket    bucket    // of its rate
+	horizon   time.Time // when all mail sent away from it will have had its turn
+	timer     *time.Timer
+	wakes     time.Time       // when timer fires; zero when it does not
+	kept      int             // idle workers kept for the highest lane
 	waits     map[string]bool // lanes whose budget it waits for
 }
 
@@ -43,37 +50,6 @@ type Host struct {
 // Tally counts what became of a site's mail.
 type Tally struct{ Delivered, Deferred, Bounced int64 }
 
-// rate is an exponentially fading count of completions.
-type rate struct {
-	fading float64
-	last   time.Time
-}
-
-const (
-	rateMemory = 30 * time.Second
-	settling   = 2 * time.Second // before a site's speed can be told
-	maxTurn    = 30 * time.Minute
-)
-
-func (r *rate) count(now time.Time) {
-	r.fading = r.fading*math.Exp(-now.Sub(r.last).Seconds()/rateMemory.Seconds()) + 1
-	r.last = now
-}
-
-// perSecond is the speed, of a site that has been there for so long.
-func (r *rate) perSecond(now time.Time, age time.Duration) float64 {
-	fading := r.fading * math.Exp(-now.Sub(r.last).Seconds()/rateMemory.Seconds())
-	seen := 1 - math.Exp(-age.Seconds()/rateMemory.Seconds())
-	return fading / (rateMemory.Seconds() * max(seen, 1e-3))
-}
-
-// turn estimates when a mail that came now would be sent: the queue's length
-// over its speed.
-func (s *site[T]) turn(now time.Time) time.Duration {
-	seconds := float64(s.queue.Len()) / max(s.rate.perSecond(now, now.Sub(s.since)), 0.01)
-	return time.Duration(min(seconds, 86400) * float64(time.Second))
-}
-
 // Worker carries a site's mail over one connection at a time.
 type Worker[T any] struct {
 	sites *Sites[T]
@@ -82,6 +58,7 @@ type Worker[T any] struct {
 	hand  chan T // one job, or closed
 	lane  string
 	busy  bool
+	kept  bool // its connection is for the highest lane
 	conn  *session.Session
 	shut  bool // an operator wants the connection closed
 }
@@ -104,53 +81,127 @@ func (w *Worker[T]) First() (T, bool) {
 
 // Next ends the job at hand and waits for another, no longer than idle; false
 // says that the worker is to end.
-func (w *Worker[T]) Next(v Verdict, idle time.Duration) (T, bool) {
+func (w *Worker[T]) Next(v Verdict, idle time.Duration) (T, bool) { return w.Keep(v, idle, nil) }
+
+// Keep is Next for a worker whose connection may be kept for mail of the
+// highest lane, beyond idle: refresh is then called from time to time and
+// answers whether the connection is fit.
+func (w *Worker[T]) Keep(v Verdict, idle time.Duration, refresh func() bool) (T, bool) {
 	s := w.sites
 	s.mu.Lock()
 	w.judge(v)
 	w.busy = false
 	s.release(w.site, w.lane)
-	if turn, ok := s.pop(w.site); ok {
-		w.lane, w.busy = turn.Lane, true
-		s.dispatch(w.site) // success may have allowed one more
+	for {
+		if w.site.workers > s.limit(w.site) {
+			idle = 0 // another has come to share the site
+		} else if turn, ok := s.pop(w.site); ok {
+			w.lane, w.busy, w.kept = turn.Lane, true, false
+			s.dispatch(w.site) // success may have allowed one more
+			s.mu.Unlock()
+			return turn.Value, true
+		}
+		if s.closed || idle <= 0 {
+			w.leave()
+			s.mu.Unlock()
+			var none T
+			return none, false
+		}
+		patience := idle
+		if w.kept = refresh != nil && s.keeps(w); w.kept {
+			patience = s.cfg.Warm.Every
+			w.site.kept++
+		}
+		w.site.idle = append(w.site.idle, w)
+		s.idle++
 		s.mu.Unlock()
-		return turn.Value, true
+		job, ok, late := w.rest(patience)
+		if !late || !w.kept {
+			return job, ok
+		}
+		fit := refresh()
+		s.mu.Lock()
+		if !fit {
+			idle = 0
+		}
 	}
-	if s.closed || idle <= 0 {
-		w.leave()
-		s.mu.Unlock()
-		var none T
-		return none, false
-	}
-	w.site.idle = append(w.site.idle, w)
-	s.idle++
-	s.mu.Unlock()
+}
 
-	timer := time.NewTimer(idle)
+// keeps says whether an idle worker's connection is kept for the highest lane.
+func (s *Sites[T]) keeps(w *Worker[T]) bool {
+	at, now := w.site, s.now()
+	if s.top == "" || w.lane != s.top || at.kept >= min(s.cfg.Warm.Connections, s.limit(at)) {
+		return false
+	}
+	if now.Sub(s.ranked) >= time.Second || !s.warm[at] && len(s.warm) < s.cfg.Warm.Sites {
+		s.rank(now)
+	}
+	return s.warm[at]
+}
+
+// rank decides anew which sites are kept warm: those with most mail of the
+// highest lane.
+func (s *Sites[T]) rank(now time.Time) {
+	s.ranked = now
+	type weighed struct {
+		at   *site[T]
+		pace float64
+	}
+	var all []weighed
+	for _, at := range s.sites {
+		if now.Sub(at.codes.last) <= s.cfg.Warm.Quiet {
+			all = append(all, weighed{at, at.codes.perSecond(now, now.Sub(at.since))})
+		}
+	}
+	slices.SortFunc(all, func(a, b weighed) int {
+		return cmp.Or(cmp.Compare(b.pace, a.pace), cmp.Compare(a.at.name, b.at.name))
+	})
+	s.warm = map[*site[T]]bool{}
+	for _, a := range all[:min(len(all), s.cfg.Warm.Sites)] {
+		s.warm[a.at] = true
+	}
+}
+
+// rest waits for a job; late says that none came in time. A worker that is not
+// kept has then left.
+func (w *Worker[T]) rest(patience time.Duration) (job T, ok, late bool) {
+	s := w.sites
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case job, ok := <-w.hand:
 		if !ok {
 			w.end()
 		}
-		return job, ok
+		return job, ok, false
 	case <-timer.C:
 	}
 	s.mu.Lock()
 	if i := slices.Index(w.site.idle, w); i >= 0 {
-		w.site.idle = slices.Delete(w.site.idle, i, i+1)
-		s.idle--
-		w.leave()
+		s.unrest(w.site, i)
+		if !w.kept {
+			w.leave()
+		}
 		s.mu.Unlock()
-		var none T
-		return none, false
+		return job, false, true
 	}
 	s.mu.Unlock()
-	job, ok := <-w.hand // it came in the same moment
+	job, ok = <-w.hand // it came in the same moment
 	if !ok {
 		w.end()
 	}
-	return job, ok
+	return job, ok, false
+}
+
+// unrest takes the i-th idle worker off the list.
+func (s *Sites[T]) unrest(at *site[T], i int) *Worker[T] {
+	w := at.idle[i]
+	at.idle = slices.Delete(at.idle, i, i+1)
+	s.idle--
+	if w.kept {
+		at.kept--
+	}
+	return w
 }
 
 func (w *Worker[T]) judge(v Verdict) {
@@ -171,7 +222,10 @@ func (w *Worker[T]) judge(v Verdict) {
 	if v.Error != "" {
 		at.lastError = v.Error
 	}
-	at.rate.count(at.used)
+	at.speed.count(at.used)
+	if w.lane == w.sites.top {
+		at.codes.count(at.used)
+	}
 }
 
 // leave takes the worker off its site's books.
