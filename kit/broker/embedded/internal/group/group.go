@@ -1,14 +1,45 @@
 // Package group coordinates consumer groups: who is a member, which generation
-// it is, and how far each group has come.
+// it is, and how far each group has come. It speaks the classic group protocol
+// of Kafka, as answers to decoded requests.
+//
+// What a group does is decided by a pure state machine (package machine); what
+// was committed is kept by a journal (package offsets). Here are the locks,
+// the clock and those who wait:
+//
+//   - Each group with members has a cell: its machine, its lock, and the
+//     channels of the requests that wait in it. A group without members has
+//     none; it lives in its offsets alone.
+//   - One goroutine owns the clock for all cells.
+//   - A commit is checked and queued under the lock of its group, and waits for
+//     the disk outside it: so commits are written in the order in which they
+//     were found valid, and one that was valid before a rebalance cannot
+//     overtake one of the next owner.
+//
+// A restart forgets the members: they are told UNKNOWN_MEMBER_ID, and join
+// again. Generations go on above the highest that was ever reached, which the
+// journal bounds, and member ids are random: nothing that a member of before
+// the restart sends can be taken for that of a member of now.
 package group
 
 import (
-	"context"
+	"errors"
 	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kurir.dev/kit/broker/embedded/internal/group/machine"
+	"kurir.dev/kit/broker/embedded/internal/group/offsets"
 )
+
+// maxMembers bounds the members of a group.
+const maxMembers = 1000
+
+// step is how many generations are reserved at a time.
+const step = 256
 
 // Config is what a coordinator needs.
 type Config struct {
@@ -18,77 +49,174 @@ type Config struct {
 	Sync bool
 	// MinSession and MaxSession bound the session timeouts of members.
 	MinSession, MaxSession time.Duration
-	// InitialDelay is how long an empty group waits for more members before
+	// InitialDelay is how long a group without members waits for more before
 	// its first generation.
 	InitialDelay time.Duration
 	// Log is for what nobody is answered; nil discards it.
 	Log *slog.Logger
-	// Writable says why nothing may be written now, nil that all may.
+	// Writable says why the state may not grow now, as when the disk is full;
+	// nil, or a nil error, that it may. Members' commits and changes of what
+	// was committed before are taken all the same, as long as the disk takes
+	// them: they let the log be trimmed, which gives space back.
 	Writable func() error
 }
 
 // Coordinator coordinates all groups of the broker. It is safe for concurrent
 // use.
-type Coordinator struct{ cfg Config }
+type Coordinator struct {
+	cfg     Config
+	log     *slog.Logger
+	offsets *offsets.Store
+
+	tickets atomic.Uint64
+	highest atomic.Int32 // generation of any group
+	ceiling atomic.Int32 // no generation is this high, by the journal
+	raising atomic.Bool
+
+	began time.Time     // what the clock counts from, in nanoseconds
+	wake  atomic.Int64  // when the clock looks next
+	nudge chan struct{} // has it look sooner
+	stop  chan struct{}
+	work  sync.WaitGroup
+
+	mu     sync.Mutex
+	cells  map[string]*cell
+	closed bool
+}
+
+// MaxVersion is the highest version of a request that the coordinator knows;
+// it knows all below. The keys are those of Kafka's protocol; ok is false for
+// one that is not the coordinator's.
+func MaxVersion(key int16) (version int16, ok bool) {
+	switch kmsg.Key(key) {
+	case kmsg.JoinGroup:
+		return 9, true
+	case kmsg.SyncGroup, kmsg.LeaveGroup, kmsg.DescribeGroups:
+		return 5, true
+	case kmsg.Heartbeat, kmsg.ListGroups:
+		return 4, true
+	case kmsg.OffsetCommit, kmsg.OffsetFetch:
+		return 8, true
+	case kmsg.DeleteGroups:
+		return 2, true
+	case kmsg.OffsetDelete:
+		return 0, true
+	default:
+		return 0, false
+	}
+}
 
 // Open loads the committed offsets from cfg.Dir.
-func Open(cfg Config) (*Coordinator, error) { return &Coordinator{cfg: cfg}, nil }
-
-// Close answers everyone who waits, ends the timers and closes the journal.
-func (c *Coordinator) Close() error { return nil }
-
-// Join is JoinGroup; it blocks until the round ends or ctx does.
-func (c *Coordinator) Join(ctx context.Context, r *kmsg.JoinGroupRequest, clientID, host string) *kmsg.JoinGroupResponse {
-	return r.ResponseKind().(*kmsg.JoinGroupResponse)
+func Open(cfg Config) (*Coordinator, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Writable == nil {
+		cfg.Writable = func() error { return nil }
+	}
+	store, err := offsets.Open(cfg.Dir, cfg.Sync, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	c := &Coordinator{
+		cfg: cfg, log: cfg.Log, offsets: store, cells: make(map[string]*cell),
+		began: time.Now(), nudge: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	c.highest.Store(store.Ceiling())
+	c.ceiling.Store(store.Ceiling())
+	c.raise()
+	c.work.Go(c.clock)
+	return c, nil
 }
 
-// Sync is SyncGroup; it blocks until the leader has dealt or ctx ends.
-func (c *Coordinator) Sync(ctx context.Context, r *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
-	return r.ResponseKind().(*kmsg.SyncGroupResponse)
+// Close answers everyone who waits, ends the clock, writes the commits that
+// are queued and closes the journal. What is asked later is answered
+// COORDINATOR_NOT_AVAILABLE.
+func (c *Coordinator) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	cells := c.cells
+	c.cells = nil
+	c.mu.Unlock()
+	close(c.stop)
+	for _, g := range cells {
+		g.close()
+	}
+	c.work.Wait()
+	return c.offsets.Close()
 }
 
-// Heartbeat is Heartbeat.
-func (c *Coordinator) Heartbeat(r *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
-	return r.ResponseKind().(*kmsg.HeartbeatResponse)
+// raise reserves generations. When that fails, as on a full disk, the next
+// round tries again; until then member ids alone tell members of before a
+// restart from those of after it.
+func (c *Coordinator) raise() {
+	height := c.highest.Load()
+	if height > math.MaxInt32-step {
+		return
+	}
+	if err := c.offsets.Raise(height + step).Wait(); err != nil {
+		if !errors.Is(err, offsets.ErrClosed) {
+			c.log.Warn("generations could not be reserved", slog.Any("error", err))
+		}
+		return
+	}
+	c.ceiling.Store(height + step)
 }
 
-// Leave is LeaveGroup.
-func (c *Coordinator) Leave(r *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse {
-	return r.ResponseKind().(*kmsg.LeaveGroupResponse)
+// reached notes a generation, and reserves more in good time.
+func (c *Coordinator) reached(generation int32) {
+	for {
+		highest := c.highest.Load()
+		if generation <= highest {
+			return
+		}
+		if c.highest.CompareAndSwap(highest, generation) {
+			break
+		}
+	}
+	if generation > c.ceiling.Load()-step/2 && c.raising.CompareAndSwap(false, true) {
+		c.work.Go(func() {
+			defer c.raising.Store(false)
+			c.raise()
+		})
+	}
 }
 
-// Commit is OffsetCommit; it answers when the offsets are written.
-func (c *Coordinator) Commit(ctx context.Context, r *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
-	return r.ResponseKind().(*kmsg.OffsetCommitResponse)
+// clock ticks the cells when something in them is due.
+func (c *Coordinator) clock() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		c.wake.Store(math.MaxInt64) // who changes while we look nudges
+		now := int64(time.Since(c.began))
+		next := int64(math.MaxInt64)
+		for _, g := range c.all() {
+			if due := g.next.Load(); due <= now {
+				c.visit(g.name, false, func(g *cell, now time.Time) []machine.Reply { return g.machine.Tick(now) })
+			}
+			next = min(next, g.next.Load())
+		}
+		c.wake.Store(next)
+		timer.Reset(time.Duration(next - now))
+		select {
+		case <-timer.C:
+		case <-c.nudge:
+		case <-c.stop:
+			return
+		}
+	}
 }
 
-// Fetch is OffsetFetch.
-func (c *Coordinator) Fetch(r *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse {
-	return r.ResponseKind().(*kmsg.OffsetFetchResponse)
+func (c *Coordinator) all() []*cell {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cells := make([]*cell, 0, len(c.cells))
+	for _, g := range c.cells {
+		cells = append(cells, g)
+	}
+	return cells
 }
-
-// Describe is DescribeGroups.
-func (c *Coordinator) Describe(r *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
-	return r.ResponseKind().(*kmsg.DescribeGroupsResponse)
-}
-
-// List is ListGroups.
-func (c *Coordinator) List(r *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse {
-	return r.ResponseKind().(*kmsg.ListGroupsResponse)
-}
-
-// Delete is DeleteGroups.
-func (c *Coordinator) Delete(r *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
-	return r.ResponseKind().(*kmsg.DeleteGroupsResponse)
-}
-
-// OffsetDelete is OffsetDelete.
-func (c *Coordinator) OffsetDelete(r *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse {
-	return r.ResponseKind().(*kmsg.OffsetDeleteResponse)
-}
-
-// Committed is how far each group has come on a partition.
-func (c *Coordinator) Committed(topic string, partition int32) map[string]int64 { return nil }
-
-// Forget drops what was committed for a topic that was deleted.
-func (c *Coordinator) Forget(topic string) {}
