@@ -2,12 +2,14 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -61,9 +63,10 @@ func Dial(cfg Config, t *telemetry.Telemetry) (*Client, error) {
 		return nil, err
 	}
 	addr, dial := cfg.dial()
+	id := "kurir-" + strings.ToLower(rand.Text()[:10]) // one of its own: see Members
 	transport := &kafka.Transport{
 		Dial: dial, DialTimeout: 5 * time.Second, IdleTimeout: time.Minute,
-		MetadataTTL: metadataTTL, ClientID: "kurir", TLS: tlsConfig, SASL: login,
+		MetadataTTL: metadataTTL, ClientID: id, TLS: tlsConfig, SASL: login,
 	}
 	return &Client{
 		cfg:       cfg,
@@ -73,7 +76,7 @@ func Dial(cfg Config, t *telemetry.Telemetry) (*Client, error) {
 		transport: transport,
 		kafka:     &kafka.Client{Addr: addr, Transport: transport},
 		dialer: &kafka.Dialer{
-			ClientID: "kurir", DialFunc: dial, Timeout: 5 * time.Second, TLS: tlsConfig, SASLMechanism: login,
+			ClientID: id, DialFunc: dial, Timeout: 5 * time.Second, TLS: tlsConfig, SASLMechanism: login,
 		},
 	}, nil
 }

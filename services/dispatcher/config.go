@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"kurir.dev/kit/conf"
@@ -192,6 +193,9 @@ func (c Config) served() lane.Set {
 	}
 	return set
 }
+
+// group is the consumer group of a lane.
+func (c Config) group(lane string) string { return strings.ReplaceAll(c.Group, "%s", lane) }
 
 func (c Config) budget(name string) Budget {
 	if b, ok := c.Budgets[name]; ok {

@@ -8,7 +8,8 @@
 //  1. the producer and the journal (internal/journal): outcomes to the broker
 //  2. the sandbox inbox (internal/sandbox), when a route can lead to it
 //  3. the engine (internal/deliver): from lane record to outcome
-//  4. a consumer per lane, once the topics are there
+//  4. the count of live dispatchers (internal/member), and a consumer per lane,
+//     once the topics are there
 //  5. the warden: topics and readiness
 //  6. the gRPC server (internal/rpcapi)
 package dispatcher
@@ -39,6 +40,7 @@ import (
 	"kurir.dev/services/dispatcher/internal/dkim"
 	"kurir.dev/services/dispatcher/internal/dns"
 	"kurir.dev/services/dispatcher/internal/journal"
+	"kurir.dev/services/dispatcher/internal/member"
 	"kurir.dev/services/dispatcher/internal/route"
 	"kurir.dev/services/dispatcher/internal/rpcapi"
 	"kurir.dev/services/dispatcher/internal/sandbox"
@@ -165,7 +167,15 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 		}
 		consumers = append(consumers, app.Loop("lane "+l.Name, warden.After(consumer.Run)))
 	}
-	parts = append(parts, app.Together("lanes", consumers...), warden.Part())
+	// The groups of all lanes, served here or not: sites are shared by all.
+	var groups []string
+	for _, l := range cfg.LaneTable {
+		groups = append(groups, cfg.group(l.Name))
+	}
+	members := app.Loop("members", warden.After(func(ctx context.Context) error {
+		return member.Watch(ctx, log, func(ctx context.Context) (int, error) { return deps.Broker.Members(ctx, groups...) }, engine.Sites().Share)
+	}))
+	parts = append(parts, members, app.Together("lanes", consumers...), warden.Part())
 
 	// The door last: a listener that is open is not left behind by an error.
 	api := rpcapi.New(engine.Sites(), engine.Suspend, cfg.SMTP.EHLO, lanes.Names(), deps.Now)
@@ -204,7 +214,7 @@ func (s *Service) consumer(deps Deps, cfg Config, engine *deliver.Engine, l lane
 	}
 	budget, lease := cfg.budget(l.Name), cfg.Lease.of(l)
 	consumer, err := custody.New(deps.Broker, deps.Telemetry, handler, custody.Config{
-		Group: strings.ReplaceAll(cfg.Group, "%s", l.Name),
+		Group: cfg.group(l.Name),
 		Topic: deps.Broker.Topics().Lane(l.Name), Journal: deps.Broker.Topics().Outcome(l.Name),
 		MaxRecords: budget.Outstanding, MaxBytes: budget.Bytes,
 		CommitEvery: lease.CommitEvery, Drain: lease.Drain, Session: lease.Session,
