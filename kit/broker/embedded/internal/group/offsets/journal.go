@@ -49,9 +49,15 @@ func openJournal(d disk, sync bool, st *state) (j *journal, cut int64, err error
 	}
 	if err == nil && whole > j.size {
 		cut = whole - j.size
-		if err = f.Truncate(j.size); err == nil {
-			err = f.Sync()
-		}
+		err = f.Truncate(j.size)
+	}
+	// What the last run wrote or renamed and did not live to sync is built upon
+	// from here.
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = d.sync()
 	}
 	if err != nil {
 		_ = f.Close()
