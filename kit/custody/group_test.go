@@ -4,10 +4,8 @@ import (
 	"context"
 	"maps"
 	"net"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +17,7 @@ import (
 
 // wire is the network between a client and the broker, which can fall silent.
 type wire struct {
-	target string
+	target net.Addr
 	ln     net.Listener
 
 	mu     sync.Mutex
@@ -32,16 +30,16 @@ type wire struct {
 // newWire returns a wire to b and the client at its end.
 func newWire(t *testing.T, b *brokertest.Broker) (*wire, *broker.Client) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "wire")
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{target: strings.TrimPrefix(b.Config().Addrs[0], "unix:"), ln: ln}
+	ln, target := b.Detour()
+	w := &wire{target: target, ln: ln}
 	w.moving = sync.NewCond(&w.mu)
 	w.tasks.Go(w.accept)
 	t.Cleanup(w.close)
-	return w, b.Client(func(cfg *broker.Config) { cfg.Addrs = []string{"unix:" + path} })
+	addr := ln.Addr().String()
+	if ln.Addr().Network() == "unix" {
+		addr = "unix:" + addr
+	}
+	return w, b.Client(func(cfg *broker.Config) { cfg.Addrs = []string{addr} })
 }
 
 func (w *wire) accept() {
@@ -50,7 +48,7 @@ func (w *wire) accept() {
 		if err != nil {
 			return
 		}
-		there, err := net.Dial("unix", w.target)
+		there, err := net.Dial(w.target.Network(), w.target.String())
 		if err != nil {
 			_ = here.Close()
 			continue

@@ -8,7 +8,10 @@ import (
 	"errors"
 	"flag"
 	"log/slog"
+	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,7 +37,11 @@ type Broker struct {
 	mu       sync.Mutex
 	embedded *embedded.Broker
 	apache   *apache.Cluster
+	taken    int // detours
 }
+
+// detours is how many [Broker.Detour] there are on Apache Kafka.
+const detours = 2
 
 // New starts a broker in a temporary directory. It does not sync to disk: a
 // test's broker outlives kills of the process, not of the machine. change may
@@ -48,7 +55,7 @@ func New(tb testing.TB, change func(*embedded.Config)) *Broker {
 	}
 	b := &Broker{tb: tb, cfg: cfg}
 	if Apache() {
-		b.apache = StartApache(tb, apache.Options{})
+		b.apache = StartApache(tb, apache.Options{Detours: detours})
 		return b
 	}
 	tb.Cleanup(b.Stop)
@@ -142,6 +149,32 @@ func (b *Broker) Config() broker.Config {
 	}
 	cfg.Addrs = []string{"unix:" + socket}
 	return cfg
+}
+
+// Detour is another way to the broker, through the test: a listener, whose
+// address a client may be given, and the target to pass on to what comes
+// there. The caller closes the listener.
+func (b *Broker) Detour() (l net.Listener, target net.Addr) {
+	b.tb.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var listen net.Addr = &net.UnixAddr{Net: "unix", Name: filepath.Join(b.tb.TempDir(), "detour")}
+	target = &net.UnixAddr{Net: "unix", Name: strings.TrimPrefix(b.Config().Addrs[0], "unix:")}
+	var err error
+	if b.apache != nil {
+		from, to := b.apache.Detour(1, b.taken)
+		b.taken++
+		if listen, err = net.ResolveTCPAddr("tcp", from); err == nil {
+			target, err = net.ResolveTCPAddr("tcp", to)
+		}
+	}
+	if err == nil {
+		l, err = new(net.ListenConfig).Listen(b.tb.Context(), listen.Network(), listen.String())
+	}
+	if err != nil {
+		b.tb.Fatalf("Detour() = %v", err)
+	}
+	return l, target
 }
 
 // Client dials the broker and makes the topics of the given lanes. change may

@@ -22,10 +22,11 @@ type Options struct {
 	// Properties are added to each node's server.properties and win over what
 	// would stand there.
 	Properties map[string]string
-	// Detour advertises a second address for each node, which leads nowhere
-	// until the caller listens on it and passes on to [Cluster.Behind]:
-	// clients that begin at a detour stay on detours.
-	Detour bool
+	// Detours is how many more addresses each node advertises, which lead
+	// nowhere until the caller listens there and passes on to where they
+	// belong, see [Cluster.Detour]. A client that begins at a detour stays on
+	// it: its network can be cut.
+	Detours int
 }
 
 // Cluster is a running cluster. Its methods may be used from any number of
@@ -108,7 +109,12 @@ func (c *Cluster) lay() error {
 	var voters, controllers []string
 	for id := 1; id <= c.options.Nodes; id++ {
 		n := &node{id: id, properties: filepath.Join(c.dir, strconv.Itoa(id)+".properties")}
-		for _, addr := range []*string{&n.addr, &n.controller, &n.detour, &n.behind} {
+		n.detours, n.behind = make([]string, c.options.Detours), make([]string, c.options.Detours)
+		addrs := []*string{&n.addr, &n.controller}
+		for i := range c.options.Detours {
+			addrs = append(addrs, &n.detours[i], &n.behind[i])
+		}
+		for _, addr := range addrs {
 			var err error
 			if *addr, err = unused.free(); err != nil {
 				return err
@@ -120,8 +126,11 @@ func (c *Cluster) lay() error {
 	}
 	for _, n := range c.nodes {
 		listeners, advertised := "PLAINTEXT://"+n.addr, "PLAINTEXT://"+n.addr
-		if c.options.Detour {
-			listeners, advertised = listeners+",DETOUR://"+n.behind, advertised+",DETOUR://"+n.detour
+		protocols := "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+		for i := range c.options.Detours {
+			listeners += fmt.Sprintf(",DETOUR%d://%s", i, n.behind[i])
+			advertised += fmt.Sprintf(",DETOUR%d://%s", i, n.detours[i])
+			protocols += fmt.Sprintf(",DETOUR%d:PLAINTEXT", i)
 		}
 		replicas := strconv.Itoa(min(3, c.options.Nodes))
 		insync := strconv.Itoa(min(2, (c.options.Nodes+1)/2))
@@ -132,7 +141,7 @@ func (c *Cluster) lay() error {
 			"advertised.listeners":           advertised,
 			"inter.broker.listener.name":     "PLAINTEXT",
 			"controller.listener.names":      "CONTROLLER",
-			"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT",
+			"listener.security.protocol.map": protocols,
 			"log.dirs":                       filepath.Join(c.dir, strconv.Itoa(n.id)),
 
 			"auto.create.topics.enable": "false", "unclean.leader.election.enable": "false",
@@ -184,12 +193,12 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Detour is the node's second address, for the caller to listen on, and Behind
-// where what comes there is to be passed on to; see [Options.Detour].
-func (c *Cluster) Detour(id int) string { return c.nodes[id-1].detour }
-
-// Behind is the address behind [Cluster.Detour].
-func (c *Cluster) Behind(id int) string { return c.nodes[id-1].behind }
+// Detour is the i-th detour of a node: the address to listen on, and the one
+// to pass on to.
+func (c *Cluster) Detour(node, i int) (listen, behind string) {
+	n := c.nodes[node-1]
+	return n.detours[i], n.behind[i]
+}
 
 // Nodes are the numbers of the nodes.
 func (c *Cluster) Nodes() []int {

@@ -23,8 +23,8 @@ type node struct {
 	properties string
 	addr       string // of clients and the other nodes
 	controller string // of the quorum
-	detour     string // advertised, and behind is its listener
-	behind     string
+	detours    []string // advertised, and behind are their listeners
+	behind     []string
 	out        output
 
 	mu    sync.Mutex
