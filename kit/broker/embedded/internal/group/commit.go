@@ -12,8 +12,7 @@ import (
 	"kurir.dev/kit/broker/embedded/internal/group/offsets"
 )
 
-// Commit answers OffsetCommit, when the offsets are written. Whether the topic
-// exists is for the caller to check.
+// Commit answers OffsetCommit, when the offsets are written.
 func (c *Coordinator) Commit(ctx context.Context, r *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
 	var batch *offsets.Batch
 	verdicts := make(map[*kmsg.OffsetCommitRequestTopicPartition]*kerr.Error)
@@ -82,7 +81,7 @@ func (c *Coordinator) check(r *kmsg.OffsetCommitRequest, e offsets.Entry) *kerr.
 	switch {
 	case len(e.Metadata) > offsets.MaxMetadata:
 		return kerr.OffsetMetadataTooLarge
-	case e.Topic == "" || len(e.Topic) > offsets.MaxName || e.Partition < 0:
+	case e.Topic == "" || len(e.Topic) > offsets.MaxName || e.Partition < 0 || !c.cfg.Exists(e.Topic, e.Partition):
 		return kerr.UnknownTopicOrPartition
 	case r.Generation >= 0:
 		return nil

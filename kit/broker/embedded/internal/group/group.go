@@ -29,8 +29,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"kurir.dev/kit/broker/embedded/internal/group/machine"
 	"kurir.dev/kit/broker/embedded/internal/group/offsets"
 )
@@ -38,8 +36,9 @@ import (
 // maxMembers bounds the members of a group.
 const maxMembers = 1000
 
-// step is how many generations are reserved at a time.
-const step = 256
+// step is how many generations are reserved at a time. The next ones are when
+// half of them are used.
+const step = 1024
 
 // Config is what a coordinator needs.
 type Config struct {
@@ -59,6 +58,9 @@ type Config struct {
 	// was committed before are taken all the same, as long as the disk takes
 	// them: they let the log be trimmed, which gives space back.
 	Writable func() error
+	// Exists says whether a partition exists; commits to others are refused.
+	// Nil takes them all.
+	Exists func(topic string, partition int32) bool
 }
 
 // Coordinator coordinates all groups of the broker. It is safe for concurrent
@@ -71,7 +73,7 @@ type Coordinator struct {
 	tickets atomic.Uint64
 	highest atomic.Int32 // generation of any group
 	ceiling atomic.Int32 // no generation is this high, by the journal
-	raising atomic.Bool
+	raising sync.Mutex
 
 	began time.Time     // what the clock counts from, in nanoseconds
 	wake  atomic.Int64  // when the clock looks next
@@ -84,28 +86,6 @@ type Coordinator struct {
 	closed bool
 }
 
-// MaxVersion is the highest version of a request that the coordinator knows;
-// it knows all below. The keys are those of Kafka's protocol; ok is false for
-// one that is not the coordinator's.
-func MaxVersion(key int16) (version int16, ok bool) {
-	switch kmsg.Key(key) {
-	case kmsg.JoinGroup:
-		return 9, true
-	case kmsg.SyncGroup, kmsg.LeaveGroup, kmsg.DescribeGroups:
-		return 5, true
-	case kmsg.Heartbeat, kmsg.ListGroups:
-		return 4, true
-	case kmsg.OffsetCommit, kmsg.OffsetFetch:
-		return 8, true
-	case kmsg.DeleteGroups:
-		return 2, true
-	case kmsg.OffsetDelete:
-		return 0, true
-	default:
-		return 0, false
-	}
-}
-
 // Open loads the committed offsets from cfg.Dir.
 func Open(cfg Config) (*Coordinator, error) {
 	if cfg.Log == nil {
@@ -113,6 +93,9 @@ func Open(cfg Config) (*Coordinator, error) {
 	}
 	if cfg.Writable == nil {
 		cfg.Writable = func() error { return nil }
+	}
+	if cfg.Exists == nil {
+		cfg.Exists = func(string, int32) bool { return true }
 	}
 	store, err := offsets.Open(cfg.Dir, cfg.Sync, cfg.Log)
 	if err != nil {
@@ -124,7 +107,7 @@ func Open(cfg Config) (*Coordinator, error) {
 	}
 	c.highest.Store(store.Ceiling())
 	c.ceiling.Store(store.Ceiling())
-	c.raise()
+	c.reserve()
 	c.work.Go(c.clock)
 	return c, nil
 }
@@ -150,12 +133,19 @@ func (c *Coordinator) Close() error {
 	return c.offsets.Close()
 }
 
-// raise reserves generations. When that fails, as on a full disk, the next
-// round tries again; until then member ids alone tell members of before a
-// restart from those of after it.
-func (c *Coordinator) raise() {
+// reserve makes the journal promise generations well above the highest. Who
+// joins calls it first, for a generation begins with a join. When the promise
+// fails, as on a full disk, the next join tries again; until then member ids
+// alone tell members of before a restart from those of after it.
+func (c *Coordinator) reserve() {
+	enough := func() bool { return c.highest.Load() <= c.ceiling.Load()-step/2 }
+	if enough() {
+		return
+	}
+	c.raising.Lock()
+	defer c.raising.Unlock()
 	height := c.highest.Load()
-	if height > math.MaxInt32-step {
+	if enough() || height > math.MaxInt32-step {
 		return
 	}
 	if err := c.offsets.Raise(height + step).Wait(); err != nil {
@@ -167,22 +157,13 @@ func (c *Coordinator) raise() {
 	c.ceiling.Store(height + step)
 }
 
-// reached notes a generation, and reserves more in good time.
+// reached notes a generation.
 func (c *Coordinator) reached(generation int32) {
 	for {
 		highest := c.highest.Load()
-		if generation <= highest {
+		if generation <= highest || c.highest.CompareAndSwap(highest, generation) {
 			return
 		}
-		if c.highest.CompareAndSwap(highest, generation) {
-			break
-		}
-	}
-	if generation > c.ceiling.Load()-step/2 && c.raising.CompareAndSwap(false, true) {
-		c.work.Go(func() {
-			defer c.raising.Store(false)
-			c.raise()
-		})
 	}
 }
 

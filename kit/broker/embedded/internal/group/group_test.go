@@ -39,6 +39,7 @@ func (b *bench) open() {
 	b.t.Helper()
 	c, err := group.Open(group.Config{
 		Dir: b.dir, Sync: true, MaxSession: time.Minute, InitialDelay: 20 * time.Millisecond,
+		Exists: func(topic string, _ int32) bool { return topic != "gone" },
 		Writable: func() error {
 			if b.full.Load() {
 				return errors.New("disk full")
@@ -327,7 +328,7 @@ func TestGenerationsOutrunTheirReserve(t *testing.T) {
 	b := setup(t)
 	m := &member{b: b}
 	settled(t, m)
-	for range 1000 { // a leader that joins again wants a new generation
+	for range 3000 { // a leader that joins again wants a new generation
 		settled(t, m)
 	}
 	last := m.generation
@@ -337,6 +338,30 @@ func TestGenerationsOutrunTheirReserve(t *testing.T) {
 	if fresh.generation <= last {
 		t.Errorf("generation %d after a restart follows %d", fresh.generation, last)
 	}
+}
+
+// TestRequestsAreCopied uses a request's memory again after it was answered,
+// as servers do.
+func TestRequestsAreCopied(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		r := kmsg.NewPtrJoinGroupRequest()
+		r.Version, r.Group, r.ProtocolType, r.SessionTimeoutMillis = 2, "g", "consumer", 10000
+		r.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte("metadata")}}
+		m := &member{b: b, id: b.c.Join(t.Context(), r, "test", "local").MemberID}
+		copy(r.Protocols[0].Metadata, "rubbish")
+		m.generation = 1
+		s := kmsg.NewPtrSyncGroupRequest()
+		s.Group, s.MemberID, s.Generation = "g", m.id, 1
+		s.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: m.id, MemberAssignment: []byte("share")}}
+		b.c.Sync(t.Context(), s)
+		copy(s.GroupAssignment[0].MemberAssignment, "trash")
+		got := b.describe().Members[0]
+		if string(got.ProtocolMetadata) != "metadata" || string(got.MemberAssignment) != "share" {
+			t.Errorf("member has metadata %q and share %q", got.ProtocolMetadata, got.MemberAssignment)
+		}
+	})
 }
 
 func TestClose(t *testing.T) {
@@ -365,6 +390,7 @@ func TestCommitsFromOutside(t *testing.T) {
 		if got := b.describe(); got.State != "Empty" {
 			t.Errorf("group that only committed is %q, want Empty", got.State)
 		}
+		wants(t, "commit of a topic that does not exist", b.commit("g", "", -1, "gone", 4, ""), kerr.UnknownTopicOrPartition)
 		wants(t, "metadata of 4096", b.commit("g", "", -1, "t", 4, string(make([]byte, 4096))), nil)
 		wants(t, "metadata of 4097", b.commit("g", "", -1, "t", 5, string(make([]byte, 4097))), kerr.OffsetMetadataTooLarge)
 		b.full.Store(true)

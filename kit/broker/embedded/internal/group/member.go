@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"time"
@@ -11,6 +12,9 @@ import (
 	"kurir.dev/kit/broker/embedded/internal/group/machine"
 	"kurir.dev/kit/broker/embedded/internal/group/offsets"
 )
+
+// Requests are the caller's again once they are answered: what the coordinator
+// keeps of them it copies.
 
 // Join answers JoinGroup. It blocks until the round ends or ctx does, which
 // must be when the connection of the member is lost: a member whose join is
@@ -24,6 +28,7 @@ func (c *Coordinator) Join(ctx context.Context, r *kmsg.JoinGroupRequest, client
 		res.ErrorCode = kerr.InvalidGroupID.Code
 		return res
 	}
+	c.reserve()
 	j := machine.Join{
 		Ticket: c.ticket(), Member: r.MemberID, NewID: memberID(clientID),
 		Announce: r.Version >= 4, Static: r.InstanceID != nil, // KIP-394, KIP-345
@@ -31,7 +36,7 @@ func (c *Coordinator) Join(ctx context.Context, r *kmsg.JoinGroupRequest, client
 		Session: millis(r.SessionTimeoutMillis), Rebalance: millis(r.RebalanceTimeoutMillis),
 	}
 	for _, p := range r.Protocols {
-		j.Protocols = append(j.Protocols, machine.Protocol{Name: p.Name, Metadata: p.Metadata})
+		j.Protocols = append(j.Protocols, machine.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)})
 	}
 	reply, answered := c.call(ctx, r.Group, true, j.Ticket, func(g *machine.Group, now time.Time) []machine.Reply {
 		return g.Join(now, j)
@@ -76,7 +81,7 @@ func (c *Coordinator) Sync(ctx context.Context, r *kmsg.SyncGroupRequest) *kmsg.
 		Assignments: make(map[string][]byte, len(r.GroupAssignment)),
 	}
 	for _, a := range r.GroupAssignment {
-		s.Assignments[a.MemberID] = a.MemberAssignment
+		s.Assignments[a.MemberID] = bytes.Clone(a.MemberAssignment)
 	}
 	reply, _ := c.call(ctx, r.Group, false, s.Ticket, func(g *machine.Group, now time.Time) []machine.Reply {
 		return g.Sync(now, s)
