@@ -11,11 +11,12 @@ import (
 	"syscall"
 
 	"kurir.dev/kit/app"
+	"kurir.dev/kit/broker/embedded/internal/durable"
 )
 
 // dirVersion is the layout of the data directory that this code writes and
-// the newest it reads.
-const dirVersion = 1
+// reads.
+const dirVersion = 2
 
 const versionLead = "kurir-broker "
 
@@ -25,6 +26,8 @@ var (
 	ErrLocked = errors.New("is in use by another process: stop that one, or give this one a directory of its own")
 	// ErrNewer says that a newer version of the program wrote it.
 	ErrNewer = errors.New("was written by a newer version: run that one, or give this one a directory of its own")
+	// ErrFormat says that a version from before this layout wrote it.
+	ErrFormat = errors.New("has data of another format: give the broker a directory of its own")
 	// ErrForeign says that it is not a broker's.
 	ErrForeign = errors.New("is not of the embedded broker: give it a directory of its own")
 )
@@ -32,8 +35,9 @@ var (
 // dataDir is the open directory of an embedded broker:
 //
 //	LOCK      held by the process that has it open
-//	VERSION   "kurir-broker 1"
-//	data/     kfake's own
+//	VERSION   "kurir-broker 2"
+//	data/     topics, see package catalog
+//	groups/   what groups committed, see package group
 type dataDir struct {
 	path string
 	lock *os.File
@@ -60,7 +64,8 @@ func openDir(path string) (*dataDir, error) {
 	return d, nil
 }
 
-func (d *dataDir) data() string { return filepath.Join(d.path, "data") }
+func (d *dataDir) data() string   { return filepath.Join(d.path, "data") }
+func (d *dataDir) groups() string { return filepath.Join(d.path, "groups") }
 
 // prepare checks the version, or marks a new directory with it.
 func (d *dataDir) prepare() error {
@@ -71,7 +76,7 @@ func (d *dataDir) prepare() error {
 		if _, err := os.Stat(d.data()); err == nil {
 			return ErrForeign
 		}
-		if err := writeSynced(name, versionLead+strconv.Itoa(dirVersion)+"\n"); err != nil {
+		if err := durable.Write(name, []byte(versionLead+strconv.Itoa(dirVersion)+"\n")); err != nil {
 			return fmt.Errorf("cannot be marked: %w", err)
 		}
 	case err != nil:
@@ -82,40 +87,17 @@ func (d *dataDir) prepare() error {
 		if !ok || err != nil {
 			return ErrForeign
 		}
-		if v > dirVersion {
+		switch {
+		case v > dirVersion:
 			return fmt.Errorf("%w (its layout is %d, this version knows %d)", ErrNewer, v, dirVersion)
+		case v < dirVersion:
+			return fmt.Errorf("%w (its layout is %d, this version knows %d)", ErrFormat, v, dirVersion)
 		}
 	}
 	if err := os.MkdirAll(d.data(), 0o700); err != nil {
 		return fmt.Errorf("cannot be written: %w", err)
 	}
-	// Members that a clean shutdown remembered would block the check of the
-	// offsets; they join again as after any other restart.
-	err = os.Remove(filepath.Join(d.data(), "session_state.json"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot be written: %w", err)
-	}
 	return nil
-}
-
-// writeSynced writes a small file so that it is there whole or not at all.
-func writeSynced(name, text string) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // close unlocks the directory. Closing the file alone would not while a child

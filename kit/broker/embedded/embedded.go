@@ -1,9 +1,18 @@
-// Package embedded is an in-process broker that speaks the Kafka protocol and
-// keeps its records on disk: franz-go's kfake behind a layer that takes off
-// its sharp edges. It serves development, evaluation and one small machine, is
-// reached over a private unix socket by the same client code as any broker,
-// and is a package of its own so that services which use a real broker do not
-// link it.
+// Package embedded is a durable broker of one machine that speaks the Kafka
+// protocol: for development, evaluation and one small machine. It is reached
+// over a private unix socket by the same client code as any broker, and is a
+// package of its own so that services which use a real broker do not link it.
+//
+// Its parts:
+//
+//	internal/wire     frames, versions, one goroutine per connection
+//	internal/catalog  the topics and their settings
+//	internal/seglog   one partition: segments, group commit, recovery
+//	internal/group    members, generations and committed offsets of groups
+//
+// Every partition has a writer of its own, which syncs once for all that
+// queued while it synced before. So partitions, and the lanes they belong to,
+// never wait for each other but for the disk itself.
 package embedded
 
 import (
@@ -11,36 +20,47 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
-
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/embedded/internal/catalog"
+	"kurir.dev/kit/broker/embedded/internal/group"
+	"kurir.dev/kit/broker/embedded/internal/wire"
 	"kurir.dev/kit/broker/internal/sock"
 )
 
 const (
-	// metadataTTL bounds how long the broker's own client routes by an old
-	// layout.
-	metadataTTL = 2 * time.Second
-	// requestTimeout bounds one of its requests where no other bound is set.
-	requestTimeout = 10 * time.Second
+	// socketConns and tcpConns bound the connections by each way in.
+	socketConns = 4096
+	tcpConns    = 64
+	// tcpIdle is how long a TCP connection may say nothing.
+	tcpIdle = 10 * time.Minute
+
+	// Bounds of what members of groups may ask for.
+	minSession = 100 * time.Millisecond
+	maxSession = 30 * time.Minute
+	// initialDelay is how long a new group waits for more members.
+	initialDelay = 0
 )
 
-// Config of the in-process broker. Zero fields mean what
-// [Default] says, but for Dir, which is needed, and Sync, which is
-// what it says.
+// Config of the broker. Zero fields mean what [Default] says, but for Dir,
+// which is needed, and Sync, which is what it says.
 type Config struct {
 	// Dir is where it keeps everything; made if missing, mode 0700.
 	Dir string `yaml:"dir"`
 	// Socket is the path of its unix socket, mode 0600; empty means
 	// kafka.sock in Dir.
 	Socket string `yaml:"socket"`
+	// TCP is a loopback address, as 127.0.0.1:9092, at which it listens as
+	// well, for tools such as kcat; empty for none. Everybody on the machine
+	// can read and write all records there.
+	TCP string `yaml:"tcp"`
 	// Sync makes every acknowledged record survive a power cut. Without it
 	// acknowledged records survive any end of the process, kill -9 included,
 	// but not the machine's.
@@ -56,6 +76,8 @@ type Config struct {
 	// Free says how many bytes are free on the disk of dir; nil asks the
 	// file system.
 	Free func(dir string) (int64, error) `yaml:"-"`
+	// Flush syncs a partition's file to disk; nil is fdatasync.
+	Flush func(f *os.File) error `yaml:"-"`
 }
 
 // Default is a configuration with every acknowledged record on disk,
@@ -66,34 +88,20 @@ func Default() Config {
 	}
 }
 
-// Broker is an in-process broker that speaks the Kafka protocol over a
-// private unix socket: for development, evaluation and one small machine.
+// Broker is a running broker. Safe for concurrent use.
 type Broker struct {
-	cfg     Config
-	log     *slog.Logger
-	dir     *dataDir
-	listen  *listener
-	cluster *kfake.Cluster
-	kafka   *kafka.Client    // over in-memory connections
-	memory  *kafka.Transport // below it
-	guard   *guard
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup
-	once    sync.Once
-}
-
-// brokerConfigs turn off everything in kfake that deletes by itself. Its
-// compaction loses data when killed and its retention eats what is not done.
-func brokerConfigs() map[string]string {
-	return map[string]string{
-		"log.retention.ms":               "-1",
-		"log.retention.bytes":            "-1",
-		"offsets.retention.minutes":      "5256000", // ten years
-		"log.cleaner.backoff.ms":         "86400000",
-		"message.max.bytes":              strconv.Itoa(broker.MaxBatchBytes),
-		"group.min.session.timeout.ms":   "100",
-		"transactional.id.expiration.ms": "604800000",
-	}
+	cfg    Config
+	log    *slog.Logger
+	dir    *dataDir
+	socket *socket
+	tcp    net.Listener // nil for none
+	topics *catalog.Catalog
+	groups *group.Coordinator
+	guard  *guard
+	server *wire.Server
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	once   sync.Once
 }
 
 // Start opens the data directory, which one process may have open at
@@ -134,35 +142,40 @@ func (c Config) defaulted() Config {
 
 // start goes through these steps; on failure Close undoes those taken.
 //
-//  1. bind the socket, nobody is let in yet
-//  2. load the log
-//  3. compare what was committed with what is there
+//  1. bind the socket and the port, nobody is let in yet
+//  2. open the logs and what groups committed
+//  3. compare the two
 //  4. let clients in
 //  5. watch the disk and trim
 func (e *Broker) start(ctx context.Context) error {
 	var err error
-	if e.listen, err = bind(ctx, e.cfg.Socket, e.log); err != nil {
+	if e.socket, err = bind(ctx, e.cfg.Socket); err != nil {
 		return err
 	}
-	opts := []kfake.Opt{
-		kfake.NumBrokers(1), kfake.DataDir(e.dir.data()), kfake.ListenFn(e.listen.listenFn),
-		kfake.BrokerConfigs(brokerConfigs()), kfake.GroupMinSessionTimeout(100 * time.Millisecond),
-		kfake.WithLogger(clusterLog{e.log}),
+	if e.cfg.TCP != "" {
+		if e.tcp, err = listenTCP(ctx, e.cfg.TCP); err != nil {
+			return err
+		}
 	}
-	if e.cfg.Sync {
-		opts = append(opts, kfake.SyncWrites())
+	if e.topics, err = catalog.Open(ctx, catalog.Config{
+		Dir: e.dir.data(), Sync: e.cfg.Sync, MaxBatch: broker.MaxBatchBytes, Log: e.log, Flush: e.cfg.Flush,
+	}); err != nil {
+		return fmt.Errorf("loading topics in %q: %w", e.cfg.Dir, err)
 	}
-	if e.cluster, err = kfake.NewCluster(opts...); err != nil {
-		return fmt.Errorf("loading broker data in %q: %w", e.cfg.Dir, err)
+	if e.groups, err = group.Open(group.Config{
+		Dir: e.dir.groups(), Sync: e.cfg.Sync, MinSession: minSession, MaxSession: maxSession, InitialDelay: initialDelay, Log: e.log,
+		Writable: func() error { return nil }, // the guard keeps room for commits
+	}); err != nil {
+		return fmt.Errorf("loading groups in %q: %w", e.cfg.Dir, err)
 	}
-	e.memory = &kafka.Transport{Dial: e.listen.pipe, ClientID: "kurir-embedded", MetadataTTL: metadataTTL}
-	e.kafka = &kafka.Client{Addr: kafka.TCP(sock.Host), Timeout: requestTimeout, Transport: e.memory}
 	if err := e.verify(ctx); err != nil {
 		return fmt.Errorf("checking committed offsets in %q: %w", e.cfg.Dir, err)
 	}
-	e.guard = newGuard(e.cfg, e.cluster, e.log)
+	e.guard = newGuard(e.cfg, e.topics, e.log)
 	e.guard.check(ctx)
-	e.listen.open()
+	if err := e.open(ctx); err != nil {
+		return err
+	}
 
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.cancel = cancel
@@ -174,6 +187,35 @@ func (e *Broker) start(ctx context.Context) error {
 			}
 		})
 	})
+	return nil
+}
+
+// open lets clients in.
+func (e *Broker) open(ctx context.Context) error {
+	doors := make([]wire.Door, 0, 2)
+	for _, d := range []struct {
+		listener net.Listener
+		addr     string
+		conns    int
+		idle     time.Duration
+	}{{e.socket, sock.Host, socketConns, 0}, {e.tcp, e.TCPAddr(), tcpConns, tcpIdle}} {
+		if d.addr == "" {
+			continue
+		}
+		host, text, err := net.SplitHostPort(d.addr)
+		if err != nil {
+			return fmt.Errorf("naming broker: %w", err)
+		}
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			return fmt.Errorf("naming broker: %w", err)
+		}
+		doors = append(doors, wire.Door{Listener: d.listener, Host: host, Port: int32(port), Conns: d.conns, Idle: d.idle})
+	}
+	e.server = wire.NewServer(ctx, wire.Config{APIs: e.apis(), Log: e.log})
+	for _, d := range doors {
+		e.server.Open(d)
+	}
 	return nil
 }
 
@@ -194,44 +236,41 @@ func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 // Addr is its address for the addresses of broker.Config.
 func (e *Broker) Addr() string { return sock.Prefix + e.cfg.Socket }
 
+// TCPAddr is where it listens for tools, empty for nowhere.
+func (e *Broker) TCPAddr() string {
+	if e.tcp == nil {
+		return ""
+	}
+	return e.tcp.Addr().String()
+}
+
 // Part ends the broker. It comes before all parts that use it.
 func (e *Broker) Part() app.Part { return app.Part{Name: "embedded broker", Stop: e.Close} }
 
-// Close stops serving, stores the state and unlocks the directory. It waits
-// until all is on disk even when ctx ends before, which it then reports. Safe
-// to call twice.
+// Close stops serving, writes what was taken and unlocks the directory. It
+// waits until all is on disk even when ctx ends before, which it then reports.
+// Safe to call twice.
 func (e *Broker) Close(ctx context.Context) error {
 	var err error
 	e.once.Do(func() {
 		e.cancel()
 		e.tasks.Wait()
-		if e.cluster != nil {
-			e.cluster.Close()
+		if e.server != nil {
+			e.server.Close()
 		}
-		if e.memory != nil {
-			e.memory.CloseIdleConnections()
+		if e.groups != nil {
+			err = errors.Join(err, e.groups.Close())
 		}
-		if e.listen != nil {
-			e.listen.shut()
+		if e.topics != nil {
+			err = errors.Join(err, e.topics.Close())
 		}
-		err = errors.Join(e.dir.close(), ctx.Err())
+		if e.tcp != nil {
+			_ = e.tcp.Close()
+		}
+		if e.socket != nil {
+			e.socket.remove()
+		}
+		err = errors.Join(err, e.dir.close(), ctx.Err())
 	})
 	return err
-}
-
-// clusterLog passes on what kfake complains about.
-type clusterLog struct{ log *slog.Logger }
-
-// Logf implements kfake.Logger.
-func (l clusterLog) Logf(level kfake.LogLevel, format string, args ...any) {
-	to := slog.LevelWarn
-	switch level {
-	case kfake.LogLevelError:
-		to = slog.LevelError
-	case kfake.LogLevelWarn:
-	default: // chatter
-		return
-	}
-	l.log.Log(context.Background(), to, "embedded broker", //nolint:forbidigo // kfake logs without a context
-		slog.String("detail", fmt.Sprintf(format, args...)))
 }

@@ -252,7 +252,7 @@ func TestEmbeddedTrim(t *testing.T) {
 	trimmed("slowest group", map[string]int64{lane: 70, outcome: 30}) // mirror's metadata may need all of the journal
 	brokertest.Commit(t, c, "mirror", lane, 0, 100, mark.Mark{Low: 100, Journal: 100, Limit: 100}.Encode())
 	brokertest.Commit(t, c, "tracker", outcome, 0, 100, "")
-	trimmed("all done, the last stays", map[string]int64{lane: 99, outcome: 99, "kurir.control": 0})
+	trimmed("all done, nothing stays", map[string]int64{lane: 100, outcome: 100, "kurir.control": 0})
 
 	b.Stop()
 	b.Start()

@@ -2,93 +2,45 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 
-	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kurir.dev/kit/broker/embedded/internal/catalog"
 	"kurir.dev/kit/custody/mark"
 	"kurir.dev/kit/topic"
 )
 
-// place is a partition of a topic.
-type place struct {
-	topic     string
-	partition int32
-}
-
-// groups asks for every group there is.
-func (e *Broker) groups(ctx context.Context) ([]*kfake.GroupInfo, error) {
-	res, err := e.kafka.ListGroups(ctx, &kafka.ListGroupsRequest{})
-	if err == nil {
-		err = res.Error
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing groups: %w", err)
-	}
-	var infos []*kfake.GroupInfo
-	for _, g := range res.Groups {
-		if info := e.cluster.GroupInfo(g.GroupID); info != nil {
-			infos = append(infos, info)
-		}
-	}
-	return infos, nil
-}
-
 // Trim deletes the records that every group which ever committed on their
 // partition is done with, and that no dispatcher would read back as journal.
-// A partition that nobody committed on keeps everything. The last batch always
-// stays: a log that is trimmed whole starts again at offset zero after a
-// restart. Disk is freed segment by segment.
+// A partition that nobody committed on keeps everything. Disk is freed segment
+// by segment.
 func (e *Broker) Trim(ctx context.Context) error {
-	groups, err := e.groups(ctx)
-	if err != nil {
-		return err
+	if err := e.topics.Trim(ctx, e.floors()); err != nil {
+		return fmt.Errorf("trimming: %w", err)
 	}
-	var errs []error
-	for at, floor := range floors(groups) {
-		info := e.cluster.PartitionInfo(at.topic, at.partition)
-		if info == nil {
-			continue
-		}
-		to := min(floor, info.HighWatermark-1)
-		if to <= info.LogStartOffset {
-			continue
-		}
-		if err := e.cluster.DeleteRecords(at.topic, at.partition, to); err != nil {
-			errs = append(errs, fmt.Errorf("trimming %s-%d: %w", at.topic, at.partition, err))
-		}
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // floors says for each partition below which offset nobody needs anything:
 // the lowest watermark of all groups, and on an outcome topic the lowest
 // journal position committed with its lane. An outcome topic without a reader
 // of its own keeps everything, for its reader may be yet to come.
-func floors(groups []*kfake.GroupInfo) map[place]int64 {
-	marks := make(map[place]int64)
-	journals := make(map[place]int64)
-	lower := func(m map[place]int64, at place, offset int64) {
+func (e *Broker) floors() map[catalog.Place]int64 {
+	marks := make(map[catalog.Place]int64)
+	journals := make(map[catalog.Place]int64)
+	lower := func(m map[catalog.Place]int64, at catalog.Place, offset int64) {
 		if have, ok := m[at]; !ok || offset < have {
 			m[at] = offset
 		}
 	}
-	for _, g := range groups {
-		for name, parts := range g.Commits {
-			for p, c := range parts {
-				lower(marks, place{name, p}, c.Offset)
-				journal, ok := topic.OutcomeOf(name)
-				if !ok {
-					continue
-				}
-				needed := int64(0) // metadata that says nothing may need everything
-				if m, err := mark.Parse(c.Offset, c.Metadata); err == nil && c.Metadata != "" {
-					needed = max(m.Journal, 0)
-				}
-				lower(journals, place{journal, p}, needed)
+	for at := range e.places {
+		outcome, lane := topic.OutcomeOf(at.Topic)
+		for group, offset := range e.groups.Committed(at.Topic, at.Partition) {
+			lower(marks, at, offset)
+			if lane {
+				lower(journals, catalog.Place{Topic: outcome, Partition: at.Partition}, e.journal(group, at))
 			}
 		}
 	}
@@ -100,47 +52,75 @@ func floors(groups []*kfake.GroupInfo) map[place]int64 {
 	return marks
 }
 
+// places yields all partitions.
+func (e *Broker) places(yield func(catalog.Place) bool) {
+	for _, name := range e.topics.Names() {
+		for p := range e.topics.Partitions(name) {
+			if !yield(catalog.Place{Topic: name, Partition: int32(p)}) {
+				return
+			}
+		}
+	}
+}
+
+// journal is the position in the outcome topic that a group needs, by what it
+// committed with its offset. Metadata that says nothing may need everything.
+func (e *Broker) journal(group string, at catalog.Place) int64 {
+	q := kmsg.NewPtrOffsetFetchRequest()
+	q.Version, q.Group = 5, group
+	t := kmsg.NewOffsetFetchRequestTopic()
+	t.Topic, t.Partitions = at.Topic, []int32{at.Partition}
+	q.Topics = append(q.Topics, t)
+	for _, t := range e.groups.Fetch(q).Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode != 0 || p.Metadata == nil || *p.Metadata == "" {
+				continue
+			}
+			if m, err := mark.Parse(p.Offset, *p.Metadata); err == nil {
+				return max(m.Journal, 0)
+			}
+		}
+	}
+	return 0
+}
+
 // verify compares what was committed with what the log holds. A commit beyond
 // the log's end means that records are gone, and that new ones will get the
 // offsets of those that were done: the group starts again where the log
 // starts, and its journal tells it what is done. It is logged as an error and
 // counted as one by whoever watches logs, for it must not happen.
 func (e *Broker) verify(ctx context.Context) error {
-	groups, err := e.groups(ctx)
-	if err != nil {
-		return err
-	}
-	for _, g := range groups {
-		for name, parts := range g.Commits {
-			for p, c := range parts {
-				info := e.cluster.PartitionInfo(name, p)
-				if info == nil || c.Offset <= info.HighWatermark {
-					continue
-				}
-				e.log.ErrorContext(ctx, "committed offset beyond the log, group starts again",
-					slog.String("group", g.Group), slog.String("topic", name), slog.Int("partition", int(p)),
-					slog.Int64("committed", c.Offset), slog.Int64("log_start", info.LogStartOffset),
-					slog.Int64("log_end", info.HighWatermark))
-				if err := e.reset(ctx, g.Group, name, p, info.LogStartOffset); err != nil {
-					return err
-				}
+	for at := range e.places {
+		start, end := e.topics.Log(at.Topic, at.Partition).Bounds()
+		for group, offset := range e.groups.Committed(at.Topic, at.Partition) {
+			if offset <= end {
+				continue
+			}
+			e.log.ErrorContext(ctx, "committed offset beyond the log, group starts again",
+				slog.String("group", group), slog.String("topic", at.Topic), slog.Int("partition", int(at.Partition)),
+				slog.Int64("committed", offset), slog.Int64("log_start", start), slog.Int64("log_end", end))
+			if err := e.reset(ctx, group, at, start); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-func (e *Broker) reset(ctx context.Context, group, name string, partition int32, offset int64) error {
-	res, err := e.kafka.OffsetCommit(ctx, &kafka.OffsetCommitRequest{
-		GroupID: group, GenerationID: -1,
-		Topics: map[string][]kafka.OffsetCommit{name: {{Partition: int(partition), Offset: offset}}},
-	})
-	if err != nil {
-		return fmt.Errorf("resetting group %q: %w", group, err)
-	}
-	for _, p := range res.Topics[name] {
-		if p.Error != nil {
-			return fmt.Errorf("resetting group %q: %w", group, p.Error)
+func (e *Broker) reset(ctx context.Context, group string, at catalog.Place, offset int64) error {
+	q := kmsg.NewPtrOffsetCommitRequest()
+	q.Version, q.Group, q.Generation = 7, group, -1
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic = at.Topic
+	p := kmsg.NewOffsetCommitRequestTopicPartition()
+	p.Partition, p.Offset = at.Partition, offset
+	t.Partitions = append(t.Partitions, p)
+	q.Topics = append(q.Topics, t)
+	for _, t := range e.groups.Commit(ctx, q).Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode != 0 {
+				return fmt.Errorf("resetting group %q on %s-%d: error code %d", group, at.Topic, at.Partition, p.ErrorCode)
+			}
 		}
 	}
 	return nil

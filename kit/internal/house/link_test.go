@@ -31,7 +31,7 @@ func TestBinariesLink(t *testing.T) {
 		{"kurir.dev/kit/dbtest", "it is for tests"},
 		{"github.com/google/go-cmp", "it is for tests and panics where it likes"},
 	}
-	embedded := ban{"github.com/twmb/franz-go/pkg/kfake", "the embedded broker belongs to the all-in-one binary"}
+	embedded := ban{"kurir.dev/kit/broker/embedded", "the embedded broker belongs to the all-in-one binary"}
 	simulator := ban{"kurir.dev/kit/mxsim", "the simulated internet belongs to demo, tests and benchmarks"}
 	smtp := ban{"github.com/emersion/go-smtp", "only the dispatcher sends mail"}
 	dkim := ban{"github.com/emersion/go-msgauth", "only the dispatcher signs mail"}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -175,7 +176,13 @@ func (c *conn) next(ctx context.Context) error {
 		return ctx.Err()
 	}
 	var head [headBytes]byte
-	if _, err := io.ReadFull(c.read, head[:]); err != nil {
+	if _, err := io.ReadFull(c.read, head[:4]); err != nil {
+		return err
+	}
+	if size := binary.BigEndian.Uint32(head[:]); size < headBytes-4 {
+		return fmt.Errorf("%w: frame of %d bytes", errFrame, size)
+	}
+	if _, err := io.ReadFull(c.read, head[4:]); err != nil {
 		return err
 	}
 	api, req, rest, err := c.server.apis.open(head[:])

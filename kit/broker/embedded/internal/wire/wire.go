@@ -142,7 +142,7 @@ func (t table) open(head []byte) (a API, r Request, rest int, err error) {
 	switch {
 	case !ok:
 		return a, r, 0, fmt.Errorf("%w: unknown key %d", errFrame, r.key)
-	case size < headBytes-4 || int64(size) > int64(a.MaxBytes):
+	case int64(size) > int64(a.MaxBytes):
 		return a, r, 0, fmt.Errorf("%w: key %d with %d bytes", errFrame, r.key, size)
 	case r.key != versionsKey && (r.Version < a.Min || r.Version > a.Max):
 		return a, r, 0, fmt.Errorf("%w: key %d version %d is not served", errFrame, r.key, r.Version)
