@@ -58,7 +58,7 @@ func (p *partition) resume(ctx context.Context) (mark.Mark, bool) {
 		}
 		b := ends[p.id]
 		p.see(b.Last)
-		m, problem := resume(committed.CommittedOffset, committed.Metadata, b)
+		m, problem := mark.Resume(committed.CommittedOffset, committed.Metadata, b.First, b.Last)
 		if problem != "" {
 			c.meters.broken(ctx)
 			p.log.ErrorContext(ctx, "commit does not fit the log", slog.String("problem", problem),
@@ -68,36 +68,6 @@ func (p *partition) resume(ctx context.Context) (mark.Mark, bool) {
 		return m, true
 	}
 	return mark.Mark{}, false
-}
-
-// resume makes a mark of a commit and the log it was made on. When they do
-// not fit, it says why, and goes on from where nothing is lost: records that
-// come twice are for the journal to settle.
-func resume(offset int64, metadata string, b broker.Bounds) (m mark.Mark, problem string) {
-	afresh := mark.Mark{Low: b.First, Journal: 0, Limit: b.Last}
-	switch {
-	case offset < 0: // never committed
-		return afresh, ""
-	case offset > b.Last:
-		return afresh, "committed beyond the end of the log: records were lost, reading from its start"
-	}
-	m, err := mark.Parse(offset, metadata)
-	if err != nil {
-		m = mark.Mark{Low: offset, Limit: mark.Unlimited}
-		problem = "metadata does not parse: only the watermark is known"
-	}
-	if m.Low < b.First {
-		problem = "records that were not done are deleted, reading from the start of the log"
-		m.Low = b.First
-		for len(m.Done) > 0 && m.Done[0].Start <= m.Low {
-			m.Low = max(m.Low, m.Done[0].End)
-			m.Done = m.Done[1:]
-		}
-	}
-	m.Journal = max(m.Journal, 0)
-	// What lies beyond the log's end now was never handed out.
-	m.Limit = max(m.Low, min(m.Limit, b.Last))
-	return m, problem
 }
 
 // journalBounds says which part of the journal is to be read back: nothing,

@@ -1,6 +1,11 @@
 package mark
 
-import "slices"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // full is the size of metadata at which [Tracker.Full] asks for no more
 // records: what is handed out may still add spans until it is done.
@@ -49,6 +54,27 @@ func NewTracker(m Mark, head int64) *Tracker {
 		low: m.Low, next: m.Low, limit: m.Low, done: slices.Clone(m.Done), before: m, head: head,
 		out: make(map[int64]struct{}), abandoned: make(map[int64]struct{}),
 	}
+}
+
+// Clone returns a tracker of its own that stands where t does.
+func (t *Tracker) Clone() *Tracker {
+	c := *t
+	c.done, c.floors = slices.Clone(t.done), slices.Clone(t.floors)
+	c.out, c.abandoned = maps.Clone(t.out), maps.Clone(t.abandoned)
+	return &c
+}
+
+// String is the whole of the tracker's state in one line: two trackers with
+// the same text behave alike for ever.
+func (t *Tracker) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "low %d next %d limit %d done %v out %v abandoned %v journal %d before %d/%d",
+		t.low, t.next, t.limit, t.done, slices.Sorted(maps.Keys(t.out)), slices.Sorted(maps.Keys(t.abandoned)),
+		t.head, t.before.Limit, t.before.Journal)
+	for _, f := range t.floors {
+		fmt.Fprintf(&b, " floor %d/%d", f.offset, f.journal)
+	}
+	return b.String()
 }
 
 // Low is the lowest offset that is not done.
