@@ -17,7 +17,7 @@ import (
 	"kurir.dev/kit/custody"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mxsim"
-	"kurir.dev/kit/record"
+	recordcodec "kurir.dev/kit/record"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
@@ -34,7 +34,7 @@ type yard struct {
 	kafka    *brokertest.Broker
 	client   *broker.Client
 	producer *broker.Producer
-	codec    *record.Codec
+	codec    *recordcodec.Codec
 	keys     *seal.Keyring
 	tel      *telemetry.Telemetry
 	dns      *mxsim.DNS
@@ -53,6 +53,12 @@ type yard struct {
 // build gives a yard whose dispatcher does not run yet.
 func build(tb testing.TB) *yard {
 	tb.Helper()
+	return buildOf(tb, 1)
+}
+
+// buildOf gives one whose topics have so many partitions.
+func buildOf(tb testing.TB, partitions int) *yard {
+	tb.Helper()
 	keys, err := seal.Generate()
 	if err != nil {
 		tb.Fatal(err)
@@ -63,8 +69,8 @@ func build(tb testing.TB) *yard {
 	}
 	tb.Cleanup(func() { _ = names.Close() })
 	y := &yard{tb: tb, kafka: brokertest.New(tb, nil), keys: keys, tel: telemetry.Discard(), dns: names, port: ownPort(tb)}
-	y.client = y.kafka.Client(func(c *broker.Config) { c.Partitions = 1 })
-	y.codec = record.NewCodec(keys, y.client.Topics())
+	y.client = y.kafka.Client(func(c *broker.Config) { c.Partitions = partitions })
+	y.codec = recordcodec.NewCodec(keys, y.client.Topics())
 	if err := y.client.EnsureTopics(tb.Context(), lane.Default().Names()); err != nil {
 		tb.Fatal(err)
 	}
@@ -179,6 +185,44 @@ func (y *yard) send(laneName, to string) *eventsv1.MailEnvelope {
 	return y.submit(y.envelope(laneName, to))
 }
 
+// put puts a mail onto its lane without waiting; flush waits for all.
+func (y *yard) put(e *eventsv1.MailEnvelope) {
+	y.tb.Helper()
+	m, err := y.codec.Mail(e)
+	if err != nil {
+		y.tb.Fatal(err)
+	}
+	failed := func(_ broker.Position, err error) {
+		if err != nil {
+			y.tb.Errorf("putting a mail onto its lane: %v", err)
+		}
+	}
+	if y.producer.Enqueue(m, failed) == nil {
+		return
+	}
+	if _, err := y.producer.Produce(y.tb.Context(), m); err != nil { // the queue is full
+		y.tb.Fatal(err)
+	}
+}
+
+func (y *yard) enqueue(laneName, to string) {
+	y.tb.Helper()
+	y.put(y.envelope(laneName, to))
+}
+
+// flush waits until all that was put is acknowledged.
+func (y *yard) flush() {
+	y.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := y.producer.Part().Stop(ctx); err != nil {
+		y.tb.Fatal(err)
+	}
+	p := broker.NewProducer(y.client, y.tel)
+	y.tb.Cleanup(func() { _ = p.Part().Stop(context.Background()) })
+	y.producer = p
+}
+
 // reader reads a topic's one partition from its beginning.
 func (y *yard) reader(topic string) *kafka.Reader {
 	y.tb.Helper()
@@ -201,6 +245,11 @@ func fetch(tb testing.TB, r *kafka.Reader) custody.Record {
 	if err != nil {
 		tb.Fatalf("reading %s: %v", r.Config().Topic, err)
 	}
+	return record(m)
+}
+
+// record is a message as a consumer would hand it out.
+func record(m kafka.Message) custody.Record {
 	rec := custody.Record{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
 	for _, h := range m.Headers {
 		rec.Headers = append(rec.Headers, broker.Header{Key: h.Key, Value: h.Value})
@@ -250,5 +299,19 @@ func (y *yard) settled(laneName string, offset int64) {
 	brokertest.Eventually(y.tb, func() bool {
 		at, _ := brokertest.Committed(y.tb, y.client, "kurir.dispatcher."+laneName, names.Lane(laneName), 0)
 		return at >= offset
+	})
+}
+
+// allSettled waits until the lane's group has committed so many over all
+// partitions.
+func (y *yard) allSettled(laneName string, total int64) {
+	y.tb.Helper()
+	brokertest.Eventually(y.tb, func() bool {
+		lag, err := y.client.Lag(y.tb.Context(), "kurir.dispatcher."+laneName, y.client.Topics().Lane(laneName))
+		if err != nil {
+			return false
+		}
+		at := lag[y.client.Topics().Lane(laneName)]
+		return at.Put == total && at.Depth == 0
 	})
 }

@@ -138,3 +138,83 @@ func TestStopEndsWhatIsOnTheWire(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A copy that may be the second says so, though the mail waited between.
+func TestDoubtOutlivesADeferral(t *testing.T) {
+	t.Parallel()
+	y := setup(t)
+	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.DropAfterDot(2)})
+	y.dns.MX("example.org", "mx.example.org")
+	next, waits := y.outcomes(lane.Bulk), y.deferrals()
+	e := y.send(lane.Bulk, "ana@example.org")
+	want(t, next(), e, attempted) // goes again at once, and is lost again
+	if got := want(t, next(), e, deferred); !got.GetPossibleDuplicate() {
+		t.Errorf("the deferral of %v, want a possible duplicate", got)
+	}
+	back := waits().GetEnvelope()
+	if !back.GetPossibleDuplicate() {
+		t.Error("the deferred mail has forgotten its doubt")
+	}
+	y.submit(back)
+	if got := want(t, next(), e, delivered); !got.GetPossibleDuplicate() {
+		t.Errorf("delivered as %v, want a possible duplicate", got)
+	}
+	if got := mx.Stats().Mails; got != 3 {
+		t.Errorf("%d mails taken, want two without a reply and one with", got)
+	}
+}
+
+// What was in doubt when a process died is in doubt for the next owner, on
+// lanes that send again, too.
+func TestDoubtOutlivesACrash(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{lane.OTP, lane.Bulk} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			y := setup(t)
+			mx := y.host("mx.example.org", mxsim.HostConfig{Script: func(e mxsim.Event) mxsim.Reply {
+				switch {
+				case e.Stage == mxsim.Dot:
+					return mxsim.Reply{Drop: true}
+				case e.Stage == mxsim.Greeting && e.Conn > 1:
+					return mxsim.Reply{Delay: time.Hour}
+				}
+				return mxsim.Reply{}
+			}})
+			y.dns.MX("example.org", "mx.example.org")
+			next := y.outcomes(name)
+			// The second copy meets a host that says nothing any more, and so
+			// it is under way still when its owner ends without a commit.
+			e := y.send(name, "ana@example.org")
+			want(t, next(), e, attempted)
+			y.stop()
+			mx.SetScript(nil)
+			y.start()
+			if got := want(t, next(), e, delivered); !got.GetPossibleDuplicate() {
+				t.Errorf("delivered as %v, want a possible duplicate", got)
+			}
+		})
+	}
+}
+
+// A bill in doubt is not sent again: it waits for a decision, and is marked.
+func TestHeldMailIsMarked(t *testing.T) {
+	t.Parallel()
+	y := setup(t)
+	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.DropAfterDot(1)})
+	y.dns.MX("example.org", "mx.example.org")
+	next, waits := y.outcomes(lane.Billing), y.deferrals()
+	e := y.send(lane.Billing, "ana@example.org")
+	want(t, next(), e, committing)
+	want(t, next(), e, held)
+	d := waits()
+	if !d.GetHeld() || !d.GetEnvelope().GetPossibleDuplicate() || d.GetDueAt() != nil {
+		t.Errorf("deferral %v, want it held without a due time and marked", d)
+	}
+	back := d.GetEnvelope()
+	y.submit(back) // somebody decides to send it all the same
+	want(t, next(), e, committing)
+	if got := want(t, next(), e, delivered); !got.GetPossibleDuplicate() || mx.Stats().Mails != 2 {
+		t.Errorf("delivered as %v, want a possible duplicate", got)
+	}
+}
