@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"strings"
 	"time"
 
@@ -161,15 +162,44 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Ping asks the broker for a sign of life: a request that travels, not one
-// that a cache answers. Failure is fault.Unavailable.
+// Ping asks for a sign of life, of any broker it can begin at, over
+// connections of its own: one that hangs says nothing of the others. Failure
+// is fault.Unavailable.
 func (c *Client) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if _, err := c.kafka.ApiVersions(ctx, &kafka.ApiVersionsRequest{}); err != nil {
-		return unavailable("broker does not answer", err)
+	addrs := c.Bootstrap()
+	answers := make(chan error, len(addrs))
+	var asking sync.WaitGroup
+	for _, addr := range addrs {
+		asking.Go(func() { answers <- c.ask(ctx, addr) })
 	}
-	return nil
+	defer asking.Wait()
+	defer cancel() // whoever hangs
+	var errs []error
+	for range addrs {
+		err := <-answers
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return unavailable("broker does not answer", errors.Join(errs...))
+}
+
+// ask asks one broker what it speaks.
+func (c *Client) ask(ctx context.Context, addr string) error {
+	conn, err := c.dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline) // fails only on a closed connection
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	_, err = conn.ApiVersions()
+	return err
 }
 
 // unavailable is the fault of everything the broker did not do in time.

@@ -138,6 +138,9 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// insync is how many replicas must hold a record of a topic made here.
+func (c Config) insync() int { return max(1, c.Replication-1) }
+
 // socket returns the path of the unix socket, empty for TCP.
 func (c Config) socket() string {
 	if len(c.Addrs) == 1 {

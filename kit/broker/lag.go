@@ -18,6 +18,11 @@ type TopicLag struct {
 	// Oldest is when the oldest of them was produced; zero when there is none
 	// or the broker did not say.
 	Oldest time.Time
+	// InFlight is how many of them were handed out, as of the last commits.
+	InFlight int64
+	// Put is how many records were ever put onto the topic, Done how many of
+	// them are done. Two looks give the rates between them.
+	Put, Done int64
 }
 
 // Lag is how far the group is behind on each of the topics. A topic that does
@@ -78,6 +83,9 @@ func (c *Client) topicLag(ctx context.Context, group, topic string, n int) (Topi
 		m := commits[id] // the zero mark when nothing was committed
 		low := max(end.First, m.Low)
 		depth := end.Last - low - m.Count()
+		lag.Put += end.Last
+		lag.Done += min(low+m.Count(), end.Last)
+		lag.InFlight += m.InFlight(end.Last)
 		if depth <= 0 {
 			continue
 		}

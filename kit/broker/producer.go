@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -40,8 +39,7 @@ type Producer struct {
 	closed  bool
 	writers sync.WaitGroup
 
-	sick   atomic.Bool
-	probes sync.WaitGroup
+	pulse *pulse
 }
 
 // line is one partition's way to the broker.
@@ -68,13 +66,14 @@ type item struct {
 func NewProducer(c *Client, t *telemetry.Telemetry) *Producer {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // ended by Stop
 	p := &Producer{client: c, ctx: ctx, cancel: cancel, lines: make(map[line]*queue)}
+	p.pulse = newPulse(p)
 	p.meters = newProducerMeters(t, p)
 	return p
 }
 
 // Produce writes m and waits for its acknowledgement. It fails with
 // fault.Unavailable (REASON_BROKER_UNAVAILABLE) when none came within the
-// configured time, fault.Exhausted (REASON_OVERLOADED) when the queue is full,
+// configured time, or as soon as the broker is known to be gone; fault.Exhausted (REASON_OVERLOADED) when the queue is full,
 // fault.Invalid (REASON_MAIL_TOO_LARGE) for a record beyond the limit, and
 // with ctx's error when ctx ends first; but for the last two of these nothing
 // is known of the record.
@@ -110,6 +109,10 @@ func (p *Producer) enqueue(ctx context.Context, m Message, done func(Position, e
 	if size > p.client.cfg.MaxRecordBytes {
 		return fault.Newf(fault.Invalid, faultv1.Reason_REASON_MAIL_TOO_LARGE,
 			"record of %d bytes exceeds the limit of %d", size, p.client.cfg.MaxRecordBytes)
+	}
+	if p.pulse.present().Err() != nil && p.ctx.Err() == nil {
+		p.meters.refused(ctx)
+		return unavailable("broker is away", errGone)
 	}
 	if m.Partition < 0 {
 		n, err := p.partitionOf(ctx, m.Topic, m.Key)
@@ -154,7 +157,7 @@ func (p *Producer) admit(topic string, size int) error {
 	switch {
 	case p.closed:
 		return fault.Newf(fault.Unavailable, faultv1.Reason_REASON_NOT_READY, "producer is stopped").WithRetry(retryAfter)
-	case full && p.sick.Load():
+	case full && !p.pulse.healthy():
 		return unavailable("broker does not take records and the queue is full", nil)
 	case full:
 		return overloaded("queue to the broker is full")
@@ -176,9 +179,18 @@ func (p *Producer) partitionOf(ctx context.Context, topic string, key []byte) (i
 	return partitionFor(key, n), nil
 }
 
-// Healthy says whether the broker took the last batch, or answered since. It
-// recovers by itself when the broker does.
-func (p *Producer) Healthy() bool { return !p.sick.Load() }
+// Healthy says whether records may be expected to be taken: not while no
+// broker answers, nor when records were given up and nothing shows yet that
+// others would fare better. It recovers by itself when the broker does.
+func (p *Producer) Healthy() bool { return p.pulse.healthy() }
+
+// busy says whether records wait on the line.
+func (p *Producer) busy(l line) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := p.lines[l]
+	return q != nil && q.running
+}
 
 // Part ends the producer: Stop takes no more records, writes what is queued
 // for as long as its context allows, and gives up the rest.
@@ -203,7 +215,7 @@ func (p *Producer) stop(ctx context.Context) error {
 	}
 	p.cancel()
 	<-flushed
-	p.probes.Wait()
+	p.pulse.tasks.Wait()
 	return err
 }
 

@@ -168,7 +168,7 @@ func (c *Client) topicConfig(name string, have map[string]int, lanes []string) k
 			{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(retention, 10)},
 			{ConfigName: "retention.bytes", ConfigValue: "-1"},
 			{ConfigName: "segment.bytes", ConfigValue: "16777216"},
-			{ConfigName: "min.insync.replicas", ConfigValue: strconv.Itoa(max(1, c.cfg.Replication-1))},
+			{ConfigName: "min.insync.replicas", ConfigValue: strconv.Itoa(c.cfg.insync())},
 			{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(MaxBatchBytes)},
 		},
 	}

@@ -25,8 +25,12 @@ const (
 	pauseMost  = 500 * time.Millisecond
 )
 
-// probeEvery is how often a broker that failed is asked for a sign of life.
-const probeEvery = 500 * time.Millisecond
+// A request that hangs is given up for another try after this part of the
+// time a record has, and not before the least: the leader may be elsewhere.
+const (
+	tryShare = 3
+	tryLeast = time.Second
+)
 
 // write empties a line's queue and ends.
 func (p *Producer) write(l line, q *queue) {
@@ -36,17 +40,23 @@ func (p *Producer) write(l line, q *queue) {
 }
 
 // send writes one batch, repeating tries as long as one of its records has
-// time left. Records whose time is up are given up one by one.
+// time left and the broker is not gone. Records whose time is up are given up
+// one by one.
 func (p *Producer) send(l line, batch []item) {
 	var err error
 	for try := 0; ; try++ {
-		batch = p.expire(batch, err)
+		batch = p.expire(l, batch, err)
 		if len(batch) == 0 {
 			return
 		}
+		present := p.pulse.present()
+		if present.Err() != nil {
+			p.giveUp(l, batch, errGone)
+			return
+		}
 		var base int64
-		if base, err = p.try(l, batch); err == nil {
-			p.recovered()
+		if base, err = p.try(present, l, batch); err == nil {
+			p.pulse.answered(l)
 			p.finish(batch, func(i int, _ *item) (Position, error) {
 				return Position{Partition: l.partition, Offset: base + int64(i)}, nil
 			})
@@ -64,21 +74,34 @@ func (p *Producer) send(l line, batch []item) {
 					"record exceeds the broker's limit").WithCause(err)
 			})
 			return
-		case !retriable(err) || p.ctx.Err() != nil:
-			p.failed()
-			p.finish(batch, func(int, *item) (Position, error) {
-				return Position{}, unavailable("broker did not take the record", err)
-			})
+		case p.ctx.Err() != nil:
+			p.giveUp(l, batch, err)
+			return
+		case present.Err() != nil: // the broker is gone
+			continue
+		case !retriable(err):
+			p.giveUp(l, batch, err)
 			return
 		}
-		p.failed()
-		p.relearn(l, err)
-		p.pause(try)
+		p.failed(l, err)
+		p.pause(present, try)
 	}
 }
 
+// errGone is why records are given up before their time.
+var errGone = errors.New("no broker answers")
+
+// giveUp ends records whose outcome is not known.
+func (p *Producer) giveUp(l line, batch []item, cause error) {
+	p.meters.failed(p.ctx, len(batch))
+	p.pulse.gaveUp(l)
+	p.finish(batch, func(int, *item) (Position, error) {
+		return Position{}, unavailable("broker did not take the record", cause)
+	})
+}
+
 // expire gives up the records whose time is up and returns the others.
-func (p *Producer) expire(batch []item, cause error) []item {
+func (p *Producer) expire(l line, batch []item, cause error) []item {
 	now := time.Now()
 	n := 0
 	for n < len(batch) && !batch[n].due.After(now) { // oldest first
@@ -86,6 +109,7 @@ func (p *Producer) expire(batch []item, cause error) []item {
 	}
 	if n > 0 {
 		p.meters.failed(p.ctx, n)
+		p.pulse.gaveUp(l)
 		p.finish(batch[:n], func(int, *item) (Position, error) {
 			return Position{}, unavailable("broker did not acknowledge in time", cause)
 		})
@@ -93,15 +117,18 @@ func (p *Producer) expire(batch []item, cause error) []item {
 	return batch[n:]
 }
 
-// try is one request.
-func (p *Producer) try(l line, batch []item) (int64, error) {
-	ctx, cancel := context.WithDeadline(p.ctx, batch[len(batch)-1].due)
+// try is one request; it ends when the broker is gone.
+func (p *Producer) try(present context.Context, l line, batch []item) (int64, error) {
+	ctx, cancel := context.WithDeadline(present, batch[len(batch)-1].due)
 	defer cancel()
 	leave, err := p.client.gate.enter(ctx, l.topic)
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
+	ctx, cancel = context.WithTimeout(ctx, max(p.client.cfg.ProduceTimeout/tryShare, tryLeast))
+	defer cancel()
+	defer p.pulse.watch()()
 	start := time.Now()
 	res, err := p.client.kafka.Produce(ctx, &kafka.ProduceRequest{
 		Topic: l.topic, Partition: l.partition, RequiredAcks: kafka.RequireAll, Records: records(batch, start),
@@ -116,51 +143,31 @@ func (p *Producer) try(l line, batch []item) (int64, error) {
 	return res.BaseOffset, nil
 }
 
-// relearn renews what is known of the cluster when the error says that it is
-// out of date.
-func (p *Producer) relearn(l line, err error) {
-	if !errors.Is(err, kafka.NotLeaderForPartition) && !errors.Is(err, kafka.LeaderNotAvailable) &&
+// failed notes a try that failed and renews what is known of the cluster when
+// that is out of date: its leader is another, or does not answer.
+func (p *Producer) failed(l line, err error) {
+	ke, answered := errors.AsType[kafka.Error](err)
+	if !answered || errors.Is(ke, kafka.BrokerNotAvailable) {
+		p.pulse.unanswered()
+	} else if !errors.Is(err, kafka.NotLeaderForPartition) && !errors.Is(err, kafka.LeaderNotAvailable) &&
 		!errors.Is(err, kafka.UnknownTopicOrPartition) {
 		return
 	}
-	p.client.parts.forget(l.topic)
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		p.client.parts.forget(l.topic)
+	}
 	ctx, cancel := context.WithTimeout(p.ctx, pauseMost)
 	defer cancel()
 	_ = p.client.refresh(ctx) // the next try tells
 }
 
-// pause waits between tries, or until the producer is cancelled.
-func (p *Producer) pause(try int) {
+// pause waits between tries, or until there is no use in another.
+func (p *Producer) pause(ctx context.Context, try int) {
 	d := min(pauseLeast<<min(try, 10), pauseMost)
 	t := time.NewTimer(d/2 + rand.N(d/2))
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-p.ctx.Done():
+	case <-ctx.Done():
 	}
-}
-
-func (p *Producer) recovered() { p.sick.Store(false) }
-
-// failed notes that the broker failed and has it probed until it answers.
-func (p *Producer) failed() {
-	if p.ctx.Err() != nil || p.sick.Swap(true) {
-		return
-	}
-	p.probes.Go(func() {
-		t := time.NewTicker(probeEvery)
-		defer t.Stop()
-		for p.sick.Load() {
-			select {
-			case <-t.C:
-			case <-p.ctx.Done():
-				return
-			}
-			ctx, cancel := context.WithTimeout(p.ctx, probeEvery)
-			if p.client.Ping(ctx) == nil {
-				p.recovered()
-			}
-			cancel()
-		}
-	})
 }

@@ -21,8 +21,8 @@ import (
 type node struct {
 	id         int
 	properties string
-	addr       string // of clients and the other nodes
-	controller string // of the quorum
+	addr       string   // of clients and the other nodes
+	controller string   // of the quorum
 	detours    []string // advertised, and behind are their listeners
 	behind     []string
 	out        output

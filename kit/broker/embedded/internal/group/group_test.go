@@ -172,7 +172,7 @@ func wants(t *testing.T, what string, err, want error) {
 }
 
 // start runs f and returns what it will have returned.
-func start(f func(context.Context) error, ctx context.Context) <-chan error {
+func start(ctx context.Context, f func(context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- f(ctx) }()
 	return done
@@ -187,7 +187,7 @@ func settled(t *testing.T, members ...*member) {
 	} {
 		var waits []<-chan error
 		for _, m := range members {
-			waits = append(waits, start(step(m), t.Context()))
+			waits = append(waits, start(t.Context(), step(m)))
 		}
 		for _, w := range waits {
 			wants(t, "settling", <-w, nil)
@@ -205,7 +205,7 @@ func TestRebalance(t *testing.T) {
 		if took := time.Since(begun); took != 20*time.Millisecond {
 			t.Errorf("first round took %v, want the initial delay", took)
 		}
-		joins := start(two.join, t.Context())
+		joins := start(t.Context(), two.join)
 		synctest.Wait()
 		wants(t, "heartbeat in a round", one.beat(), kerr.RebalanceInProgress)
 		wants(t, "commit in a round", one.commit(5, "five"), nil)
@@ -218,7 +218,7 @@ func TestRebalance(t *testing.T) {
 		if one.generation != two.generation || !one.leads || two.leads {
 			t.Fatalf("members %+v and %+v, want one generation led by the first", one, two)
 		}
-		syncs := start(two.sync, t.Context())
+		syncs := start(t.Context(), two.sync)
 		synctest.Wait()
 		wants(t, "sync of the leader", one.sync(t.Context()), nil)
 		wants(t, "sync", <-syncs, nil)
@@ -262,7 +262,7 @@ func TestLostConnections(t *testing.T) {
 		settled(t, one)
 		ctx, lose := context.WithCancel(t.Context())
 		ghost := &member{b: b}
-		joins := start(ghost.join, ctx)
+		joins := start(ctx, ghost.join)
 		synctest.Wait()
 		wants(t, "heartbeat", one.beat(), kerr.RebalanceInProgress)
 		lose()
@@ -274,12 +274,12 @@ func TestLostConnections(t *testing.T) {
 		}
 
 		two := &member{b: b}
-		joins = start(two.join, t.Context())
+		joins = start(t.Context(), two.join)
 		synctest.Wait()
 		wants(t, "join", one.join(t.Context()), nil)
 		wants(t, "join", <-joins, nil)
 		ctx, lose = context.WithCancel(t.Context())
-		syncs := start(two.sync, ctx)
+		syncs := start(ctx, two.sync)
 		synctest.Wait()
 		lose() // and two never returns
 		wants(t, "sync that lost its connection", <-syncs, kerr.CoordinatorNotAvailable)
@@ -349,12 +349,11 @@ func TestRequestsAreCopied(t *testing.T) {
 		r := kmsg.NewPtrJoinGroupRequest()
 		r.Version, r.Group, r.ProtocolType, r.SessionTimeoutMillis = 2, "g", "consumer", 10000
 		r.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte("metadata")}}
-		m := &member{b: b, id: b.c.Join(t.Context(), r, "test", "local").MemberID}
+		id := b.c.Join(t.Context(), r, "test", "local").MemberID
 		copy(r.Protocols[0].Metadata, "rubbish")
-		m.generation = 1
 		s := kmsg.NewPtrSyncGroupRequest()
-		s.Group, s.MemberID, s.Generation = "g", m.id, 1
-		s.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: m.id, MemberAssignment: []byte("share")}}
+		s.Group, s.MemberID, s.Generation = "g", id, 1
+		s.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: id, MemberAssignment: []byte("share")}}
 		b.c.Sync(t.Context(), s)
 		copy(s.GroupAssignment[0].MemberAssignment, "trash")
 		got := b.describe().Members[0]
@@ -370,7 +369,7 @@ func TestClose(t *testing.T) {
 		b := setup(t)
 		one, two := &member{b: b}, &member{b: b}
 		settled(t, one)
-		joins := start(two.join, t.Context())
+		joins := start(t.Context(), two.join)
 		synctest.Wait()
 		if err := b.c.Close(); err != nil {
 			t.Fatalf("Close() = %v", err)

@@ -42,7 +42,7 @@ func (c *Coordinator) Join(ctx context.Context, r *kmsg.JoinGroupRequest, client
 		return g.Join(now, j)
 	})
 	if answered && ctx.Err() != nil && reply.Err == nil && r.MemberID == "" {
-		c.leave(r.Group, reply.Joined.Member) // nobody will ever know its id
+		_ = c.leave(r.Group, reply.Joined.Member) // nobody will ever know its id
 	}
 	fill(res, reply)
 	return res

@@ -37,7 +37,8 @@ func openJournal(d disk, sync bool, st *state) (j *journal, cut int64, err error
 	j = &journal{disk: d, sync: sync}
 	f, err := d.open(journalName)
 	if errors.Is(err, os.ErrNotExist) {
-		return j, 0, j.rewrite(st)
+		err = j.rewrite(st)
+		return j, 0, err
 	}
 	if err != nil {
 		return nil, 0, err
