@@ -282,9 +282,12 @@ func (c *carrier) send(j *job) session.Result {
 			}
 			o := c.where(j, info.Host)
 			o.Kind, o.Sequence, o.At, o.Stage, o.Traceparent = journal.Committing, j.tries, c.Now(), outcome.StageDot, j.traceparent()
-			if err := c.Journal.Commit(ctx, j.mail, o, j.lease.Partition); err != nil {
+			at, err := c.Journal.Commit(ctx, j.mail, o, j.lease.Partition)
+			if err != nil {
+				j.noted = -1 // it may stand nonetheless
 				return fmt.Errorf("%w: %w", errUnwritten, err)
 			}
+			j.noted = at
 			j.home.ledger.waive(j.mail.Key)
 			return c.may(j)
 		},

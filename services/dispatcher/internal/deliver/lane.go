@@ -59,6 +59,7 @@ type job struct {
 	signed  *dkim.Signed
 	tries   uint32 // in this release
 	calm    func() // says at the gate that the mail is not in work any more
+	noted   int64  // where its last committing note lies; -1 for nowhere
 	doubt   bool   // an earlier try may have delivered it
 	doubted int    // how often it went out again at once for that
 	last    journal.Outcome
@@ -105,7 +106,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		}
 		return
 	}
-	j := &job{mail: mail, home: l, lane: l.lane, lease: d, calm: calm}
+	j := &job{mail: mail, home: l, lane: l.lane, lease: d, calm: calm, noted: -1}
 	joined := false
 	known, fresh := l.ledger.begin(d.Partition, mail.Key, j, func(other *job) bool {
 		if other.lease.Context().Err() != nil && !other.bound.Load() {
@@ -130,12 +131,12 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		attribute.String("kurir.mail_id", mail.MailID), attribute.String("kurir.lane", mail.Lane), attribute.String("kurir.tenant", mail.Tenant),
 		attribute.Int64("kurir.attempt", int64(mail.Attempt)), attribute.String("kurir.recipient_domain", mail.Domain),
 	))
-	if o, ok := l.ledger.debt(mail.Key); ok {
-		if o.Kind.Settles() {
-			e.write(j, o)
+	if owed, ok := l.ledger.debt(mail.Key); ok && owed.counts(known) {
+		if owed.outcome.Kind.Settles() {
+			e.write(j, owed.outcome)
 			return
 		}
-		if o.Sequence == known.Sequence {
+		if known.Kind == journal.Committing {
 			known.Kind = journal.Attempted // the dot that was about to be sent was not
 		}
 	}

@@ -18,7 +18,20 @@ type ledger[J comparable] struct {
 	mu      sync.Mutex
 	flight  map[journal.Key]J
 	settled map[int]*shelf
-	owed    map[journal.Key]journal.Outcome // decided, and not known to be written
+	owed    map[journal.Key]debt // decided, and not known to be written
+}
+
+// debt is what was decided of a mail. noted is where this process had written
+// that the dot is about to be sent; -1 for nowhere.
+type debt struct {
+	outcome journal.Outcome
+	noted   int64
+}
+
+// counts says whether the debt holds against what the journal knows: it does
+// not if another was at the dot since.
+func (d debt) counts(known journal.Settled) bool {
+	return known.Kind != journal.Committing || known.Offset == d.noted || d.outcome.Kind.Final()
 }
 
 // shelf is the newest outcomes of one partition.
@@ -33,11 +46,11 @@ type shelved struct {
 }
 
 func newLedger[J comparable]() *ledger[J] {
-	return &ledger[J]{flight: map[journal.Key]J{}, settled: map[int]*shelf{}, owed: map[journal.Key]journal.Outcome{}}
+	return &ledger[J]{flight: map[journal.Key]J{}, settled: map[int]*shelf{}, owed: map[journal.Key]debt{}}
 }
 
 // recall remembers an outcome of a partition. Of several for one record the
-// last counts, but nothing takes back what settles it.
+// last counts, unless the one before outweighs it.
 func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,7 +61,7 @@ func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled
 	}
 	if at, ok := s.entries[key]; ok {
 		old, isShelved := at.Value.(shelved)
-		if isShelved && old.known.Kind.Settles() && !known.Kind.Settles() {
+		if isShelved && old.known.Outweighs(known) {
 			return
 		}
 		s.order.Remove(at)
@@ -57,11 +70,14 @@ func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled
 		delete(l.owed, key)
 	}
 	s.entries[key] = s.order.PushBack(shelved{key, known})
-	if s.order.Len() > ledgerSize {
+	for looked := s.order.Len(); looked > 0 && s.order.Len() > ledgerSize; looked-- {
 		oldest := s.order.Front()
-		if v, ok := oldest.Value.(shelved); ok {
-			delete(s.entries, v.key)
+		v, ok := oldest.Value.(shelved)
+		if ok && !v.known.Kind.Settles() { // of a mail that has not ended: there are as many as are under way
+			s.order.MoveToBack(oldest)
+			continue
 		}
+		delete(s.entries, v.key)
 		s.order.Remove(oldest)
 	}
 }
@@ -70,10 +86,10 @@ func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled
 // A lease may end first, with the broker away for instance; whoever gets the
 // record again in this process then writes what is known instead of sending
 // the mail again. What other processes wrote for us is in the end forgotten.
-func (l *ledger[J]) owe(key journal.Key, o journal.Outcome) {
+func (l *ledger[J]) owe(key journal.Key, o journal.Outcome, noted int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.owed[key] = o
+	l.owed[key] = debt{o, noted}
 	if len(l.owed) > ledgerSize {
 		for one := range l.owed {
 			delete(l.owed, one)
@@ -90,11 +106,11 @@ func (l *ledger[J]) waive(key journal.Key) {
 }
 
 // debt is what was decided of a mail and not written; false for nothing.
-func (l *ledger[J]) debt(key journal.Key) (journal.Outcome, bool) {
+func (l *ledger[J]) debt(key journal.Key) (debt, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o, ok := l.owed[key]
-	return o, ok
+	d, ok := l.owed[key]
+	return d, ok
 }
 
 // begin looks a record up: settled, under way, or new and now under way as

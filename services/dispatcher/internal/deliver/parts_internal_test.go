@@ -105,18 +105,18 @@ func TestLedger(t *testing.T) {
 	if _, fresh := l.begin(0, key, first, never); !fresh {
 		t.Error("a forgotten partition is remembered")
 	}
-	l.owe(key, journal.Outcome{Kind: journal.Delivered, Sequence: 1})
+	l.owe(key, journal.Outcome{Kind: journal.Delivered, Sequence: 1}, -1)
 	l.forget(0)
 	l.recall(0, key, journal.Settled{Kind: journal.Committing})
-	if o, ok := l.debt(key); !ok || o.Kind != journal.Delivered {
-		t.Errorf("debt = %v, %v, want what was decided, over the loss of the partition", o.Kind, ok)
+	if d, ok := l.debt(key); !ok || d.outcome.Kind != journal.Delivered {
+		t.Errorf("debt = %v, %v, want what was decided, over the loss of the partition", d.outcome.Kind, ok)
 	}
 	l.recall(0, key, journal.Settled{Kind: journal.Delivered})
 	if _, ok := l.debt(key); ok {
 		t.Error("what is written is owed still")
 	}
 	for i := range ledgerSize + 10 {
-		l.owe(journal.Key{MailID: strconv.Itoa(i)}, journal.Outcome{})
+		l.owe(journal.Key{MailID: strconv.Itoa(i)}, journal.Outcome{}, -1)
 	}
 	if n := len(l.owed); n != ledgerSize {
 		t.Errorf("%d outcomes owed, want %d", n, ledgerSize)
@@ -125,6 +125,44 @@ func TestLedger(t *testing.T) {
 		l.recall(2, journal.Key{MailID: strconv.Itoa(i)}, journal.Settled{Kind: journal.Delivered})
 	}
 	if n := l.settled[2].order.Len(); n != ledgerSize || len(l.settled[2].entries) != n {
+		t.Errorf("%d outcomes kept, want %d", n, ledgerSize)
+	}
+}
+
+// Whoever was not at the dot cannot speak for who was.
+func TestDebtAgainstACommittingNote(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		debt  debt
+		known journal.Settled
+		want  bool
+	}{
+		{"nothing known", debt{journal.Outcome{Kind: journal.Deferred}, -1}, journal.Settled{}, true},
+		{"own note", debt{journal.Outcome{Kind: journal.Deferred}, 7}, journal.Settled{Kind: journal.Committing, Offset: 7}, true},
+		{"note of another", debt{journal.Outcome{Kind: journal.Deferred}, -1}, journal.Settled{Kind: journal.Committing, Offset: 7}, false},
+		{"later note of another", debt{journal.Outcome{Kind: journal.Attempted}, 5}, journal.Settled{Kind: journal.Committing, Offset: 7}, false},
+		{"delivered", debt{journal.Outcome{Kind: journal.Delivered}, -1}, journal.Settled{Kind: journal.Committing, Offset: 7}, true},
+	} {
+		if got := tt.debt.counts(tt.known); got != tt.want {
+			t.Errorf("%s: counts() = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What has not ended is not forgotten for what has.
+func TestLedgerKeepsWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	l := newLedger[*int]()
+	open := journal.Key{MailID: "open", Attempt: 1}
+	l.recall(0, open, journal.Settled{Kind: journal.Committing})
+	for i := range 2 * ledgerSize {
+		l.recall(0, journal.Key{MailID: strconv.Itoa(i)}, journal.Settled{Kind: journal.Delivered})
+	}
+	if known, fresh := l.begin(0, open, new(int), func(*int) bool { return false }); !fresh || known.Kind != journal.Committing {
+		t.Errorf("begin = %v, %v after %d outcomes, want fresh and committing", known.Kind, fresh, 2*ledgerSize)
+	}
+	if n := l.settled[0].order.Len(); n != ledgerSize {
 		t.Errorf("%d outcomes kept, want %d", n, ledgerSize)
 	}
 }

@@ -24,7 +24,7 @@ func (e *Engine) settle(j *job, o journal.Outcome) {
 // write writes down what was decided of the mail and lets go of its record.
 func (e *Engine) write(j *job, o journal.Outcome) {
 	j.bound.Store(true)
-	j.home.ledger.owe(j.mail.Key, o)
+	j.home.ledger.owe(j.mail.Key, o, j.noted)
 	done := func(offset int64, ok bool) {
 		for _, d := range e.release(j, o, offset, ok) {
 			if ok {
@@ -35,7 +35,7 @@ func (e *Engine) write(j *job, o journal.Outcome) {
 		}
 		j.span.End()
 	}
-	if err := e.Journal.Settle(j.lease.Context(), j.mail, o, j.lease.Partition, done); err != nil {
+	if err := e.Journal.Settle(j.lease.Context(), j.mail, o, j.lease.Partition, j.lease.Alive, done); err != nil {
 		e.Log.LogAttrs(j.ctx, slog.LevelError, "an outcome could not be written", slog.String("mail_id", j.mail.MailID), slog.Any("error", err))
 		done(-1, false)
 	}
@@ -149,7 +149,7 @@ func (e *Engine) later(j *job, o journal.Outcome) journal.Kind {
 // spare remembers that this try ended without its dot, though the journal may
 // say that it was about to be sent.
 func (e *Engine) spare(j *job) {
-	j.home.ledger.owe(j.mail.Key, journal.Outcome{Kind: journal.Attempted, Sequence: j.tries})
+	j.home.ledger.owe(j.mail.Key, journal.Outcome{Kind: journal.Attempted, Sequence: j.tries}, j.noted)
 }
 
 // again has the mail come back here in a moment, as if it had not been tried.
@@ -185,7 +185,7 @@ func (c *carrier) doubt(j *job, o journal.Outcome, f outcome.Failure) site.Verdi
 		c.observe(j, o)
 		// Whoever sends the second copy must know that it is one, even if that
 		// is another process.
-		if err := c.Journal.Commit(j.lease.Context(), j.mail, o, j.lease.Partition); err != nil {
+		if _, err := c.Journal.Commit(j.lease.Context(), j.mail, o, j.lease.Partition); err != nil {
 			c.Log.LogAttrs(j.ctx, slog.LevelWarn, "a doubt was not written down", slog.String("mail_id", j.mail.MailID), slog.Any("error", err))
 		}
 		j.doubt, j.last = true, o

@@ -164,6 +164,26 @@ type Settled struct {
 	Doubt bool
 	// Crowded says that it was sent away untried, until its turn.
 	Crowded bool
+	// Refused says that the server turned the mail down after its dot: the
+	// note that it was being committed is answered.
+	Refused bool
+}
+
+// Outweighs says whether what is known of a record stands against a later
+// record of the journal. The last one counts; but nothing takes back what is
+// final, and what a dispatcher wrote that had lost its lease does not hide
+// that its successor was at the dot: not when it comes after the successor's
+// note, nor when it came before.
+func (s Settled) Outweighs(later Settled) bool {
+	switch {
+	case s.Kind.Final():
+		return !later.Kind.Final()
+	case s.Kind == Committing:
+		return !later.Refused && (later.Kind == Attempted || later.Kind == Deferred)
+	case later.Kind == Committing:
+		return s.Kind == Held
+	}
+	return s.Kind.Settles() && !later.Kind.Settles()
 }
 
 // Read reads an outcome record written by any dispatcher; false when it tells
@@ -175,7 +195,8 @@ func Read(codec *record.Codec, r custody.Record) (Key, Settled, bool) {
 	}
 	kind := typeKind(ev.GetType())
 	detail := ev.GetAttemptDetail()
-	s := Settled{Kind: kind, Offset: r.Offset, Sequence: ev.GetSequence(), Site: detail.GetSite(), Reason: detail.GetText()}
+	s := Settled{Kind: kind, Offset: r.Offset, Sequence: ev.GetSequence(), Site: detail.GetSite(), Reason: detail.GetText(),
+		Refused: detail.GetStage() == eventsv1.Stage_STAGE_DOT && detail.GetCode() != 0}
 	// What is in doubt itself does not say so: the mark is for a second copy.
 	s.Doubt = detail.GetPossibleDuplicate() ||
 		(kind == Attempted || kind == Deferred) && detail.GetStage() == eventsv1.Stage_STAGE_DOT && detail.GetCode() == 0

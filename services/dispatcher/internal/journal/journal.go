@@ -50,10 +50,11 @@ type settlement struct {
 	lane    string
 	steps   []broker.Message
 	next    int
-	offset  int64 // of the outcome record
-	outcome bool  // the first step is the outcome record
-	lasting bool  // it outlives the lease
-	refused bool  // at least once
+	offset  int64       // of the outcome record
+	outcome bool        // the first step is the outcome record
+	lasting bool        // it outlives the lease
+	refused bool        // at least once
+	alive   func() bool // whether the lease holds for certain
 	done    func(offset int64, ok bool)
 	ctx     context.Context //nolint:containedctx // of the lease: the settlement ends with it, unless lasting
 }
@@ -96,13 +97,15 @@ func (j *Journal) Admit(ctx context.Context, lane string) error {
 // written all the same, so that the other finds it; that both end the mail in
 // the same way does no harm. Only a Deferred of which nothing is written yet
 // is dropped: the other may deliver the mail, and a deferral would send it
-// once more.
-func (j *Journal) Settle(ctx context.Context, m *Mail, o Outcome, partition int, done func(offset int64, ok bool)) error {
+// once more. For the same reason alive is asked whether the lease still holds
+// once a Deferred is acknowledged: if so, whoever comes after will read it; if
+// not, the other may have looked before, and the deferral is left to it.
+func (j *Journal) Settle(ctx context.Context, m *Mail, o Outcome, partition int, alive func() bool, done func(offset int64, ok bool)) error {
 	first, err := j.codec.Outcome(event(m, o), partition)
 	if err != nil {
 		return fmt.Errorf("sealing an outcome: %w", err)
 	}
-	s := &settlement{lane: m.Lane, steps: []broker.Message{first}, outcome: true, lasting: o.Kind != Deferred, done: done, ctx: ctx}
+	s := &settlement{lane: m.Lane, steps: []broker.Message{first}, outcome: true, lasting: o.Kind != Deferred, alive: alive, done: done, ctx: ctx}
 	if o.Kind == Deferred || o.Kind == Held {
 		second, err := j.deferral(m, Settled{Kind: o.Kind, Sequence: o.Sequence, NextAt: o.NextAt, Site: o.Site, Reason: o.Reason(), Doubt: o.PossibleDuplicate})
 		if err != nil {
@@ -146,17 +149,18 @@ func (j *Journal) Note(ctx context.Context, m *Mail, o Outcome, partition int) {
 	}
 }
 
-// Commit writes that the final dot is about to be sent, and waits until that
-// is acknowledged.
-func (j *Journal) Commit(ctx context.Context, m *Mail, o Outcome, partition int) error {
+// Commit writes that the final dot is about to be sent, waits until that is
+// acknowledged, and answers where it lies.
+func (j *Journal) Commit(ctx context.Context, m *Mail, o Outcome, partition int) (offset int64, err error) {
 	message, err := j.codec.Outcome(event(m, o), partition)
 	if err != nil {
-		return fmt.Errorf("sealing an outcome: %w", err)
+		return 0, fmt.Errorf("sealing an outcome: %w", err)
 	}
-	if _, err := j.producer.Produce(ctx, message); err != nil {
-		return fmt.Errorf("writing down that a mail is being committed: %w", err)
+	at, err := j.producer.Produce(ctx, message)
+	if err != nil {
+		return 0, fmt.Errorf("writing down that a mail is being committed: %w", err)
 	}
-	return nil
+	return at.Offset, nil
 }
 
 func (j *Journal) deferral(m *Mail, s Settled) (broker.Message, error) {
@@ -194,6 +198,10 @@ func (j *Journal) step(s *settlement) {
 			return
 		}
 		if s.next == 0 && s.outcome {
+			if !s.lasting && !s.alive() {
+				j.end(s, false)
+				return
+			}
 			s.offset, s.lasting = at.Offset, true
 		}
 		if s.next++; s.next < len(s.steps) {

@@ -80,7 +80,8 @@ func settle(lease context.Context, t *testing.T, j *Journal, kind Kind) <-chan b
 	t.Helper()
 	ended := make(chan bool, 1)
 	mail := &Mail{Key: Key{"m1", 1}, Lane: "bulk", envelope: &eventsv1.MailEnvelope{MailId: "m1", Lane: "bulk"}}
-	if err := j.Settle(lease, mail, Outcome{Kind: kind, Sequence: 1, At: time.Now()}, 0, func(_ int64, ok bool) { ended <- ok }); err != nil {
+	if err := j.Settle(lease, mail, Outcome{Kind: kind, Sequence: 1, At: time.Now()}, 0,
+		func() bool { return lease.Err() == nil }, func(_ int64, ok bool) { ended <- ok }); err != nil {
 		t.Fatal(err)
 	}
 	return ended
@@ -106,6 +107,62 @@ func TestSettlementOutlivesItsLease(t *testing.T) {
 				t.Errorf("%s: %d warnings of one outage, want one", kind, n)
 			}
 		})
+	}
+}
+
+// A deferral follows its outcome only under a lease that holds once the outcome
+// stands: otherwise the next owner may be sending the mail.
+func TestNoDeferralWithoutALease(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		kind  Kind
+		alive bool
+		want  int // records
+	}{{Deferred, true, 2}, {Deferred, false, 1}, {Held, false, 2}, {Delivered, false, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			j, f, _, stop := desk(t)
+			f.set(false)
+			ended := make(chan bool, 1)
+			mail := &Mail{Key: Key{"m1", 1}, Lane: "bulk", envelope: &eventsv1.MailEnvelope{MailId: "m1", Lane: "bulk"}}
+			if err := j.Settle(t.Context(), mail, Outcome{Kind: tt.kind, Sequence: 1, At: time.Now()}, 0,
+				func() bool { return tt.alive }, func(_ int64, ok bool) { ended <- ok }); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := <-ended, tt.alive || tt.kind != Deferred; got != want {
+				t.Errorf("%s with a lease %v is settled: %v, want %v", tt.kind, tt.alive, got, want)
+			}
+			if len(f.topics) != tt.want {
+				t.Errorf("%s with a lease %v wrote %v, want %d records", tt.kind, tt.alive, f.topics, tt.want)
+			}
+			if err := stop(t.Context()); err != nil {
+				t.Errorf("Stop() = %v", err)
+			}
+		})
+	}
+}
+
+func TestOutweighs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		known, later Settled
+		want         bool
+	}{
+		{Settled{Kind: Delivered}, Settled{Kind: Deferred}, true},
+		{Settled{Kind: Delivered}, Settled{Kind: Bounced}, false},
+		{Settled{Kind: Deferred}, Settled{Kind: Attempted}, true},
+		{Settled{Kind: Deferred}, Settled{Kind: Delivered}, false},
+		{Settled{Kind: Deferred}, Settled{Kind: Committing}, false},
+		{Settled{Kind: Held}, Settled{Kind: Committing}, true},
+		{Settled{Kind: Committing}, Settled{Kind: Deferred}, true},
+		{Settled{Kind: Committing}, Settled{Kind: Deferred, Refused: true}, false},
+		{Settled{Kind: Committing}, Settled{Kind: Attempted}, true},
+		{Settled{Kind: Committing}, Settled{Kind: Held}, false},
+		{Settled{Kind: Attempted}, Settled{Kind: Committing}, false},
+		{Settled{}, Settled{Kind: Attempted}, false},
+	} {
+		if got := tt.known.Outweighs(tt.later); got != tt.want {
+			t.Errorf("%v.Outweighs(%v, refused %v) = %v, want %v", tt.known.Kind, tt.later.Kind, tt.later.Refused, got, tt.want)
+		}
 	}
 }
 
