@@ -272,6 +272,9 @@ func TestLostConnections(t *testing.T) {
 		if took := time.Since(begun); took != 0 {
 			t.Errorf("one that never knew its id held up the round for %v", took)
 		}
+		if got := len(b.describe().Members); got != 1 {
+			t.Errorf("group has %d members, want the one that is left", got)
+		}
 
 		two := &member{b: b}
 		joins = start(t.Context(), two.join)

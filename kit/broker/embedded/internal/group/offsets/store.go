@@ -158,7 +158,7 @@ func (s *Store) flush() {
 		return
 	}
 	b.err = s.write(b.frames)
-	if true {
+	if b.err == nil {
 		s.mu.Lock()
 		for _, r := range b.records {
 			s.state.apply(r)
