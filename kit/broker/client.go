@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"

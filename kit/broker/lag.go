@@ -142,8 +142,22 @@ func (c *Client) timeOf(ctx context.Context, topic string, partition int, offset
 // Bounds are the first offset of a partition and the one after its last.
 type Bounds struct{ First, Last int64 }
 
-// Ends asks for the bounds of the first n partitions of a topic.
+// Ends asks for the bounds of the first n partitions of a topic, anew as long
+// as their leaders are not found where they are thought to be.
 func (c *Client) Ends(ctx context.Context, topic string, n int) (map[int]Bounds, error) {
+	for try := 1; ; try++ {
+		ends, err := c.ends(ctx, topic, n)
+		if !moved(err) {
+			return ends, err
+		}
+		_ = c.refresh(ctx) // the next try tells
+		if (backoff.Policy{Base: pauseMost}).Wait(ctx, try) != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) ends(ctx context.Context, topic string, n int) (map[int]Bounds, error) {
 	reqs := make([]kafka.OffsetRequest, 0, 2*n)
 	for p := range n {
 		reqs = append(reqs, kafka.FirstOffsetOf(p), kafka.LastOffsetOf(p))
@@ -160,4 +174,10 @@ func (c *Client) Ends(ctx context.Context, topic string, n int) (map[int]Bounds,
 		ends[o.Partition] = Bounds{First: o.FirstOffset, Last: o.LastOffset}
 	}
 	return ends, nil
+}
+
+// moved says that a request went by an old layout of the cluster.
+func moved(err error) bool {
+	return errors.Is(err, kafka.NotLeaderForPartition) || errors.Is(err, kafka.LeaderNotAvailable) ||
+		errors.Is(err, kafka.UnknownTopicOrPartition)
 }

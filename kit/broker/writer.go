@@ -149,8 +149,7 @@ func (p *Producer) failed(l line, err error) {
 	ke, answered := errors.AsType[kafka.Error](err)
 	if !answered || errors.Is(ke, kafka.BrokerNotAvailable) {
 		p.pulse.unanswered()
-	} else if !errors.Is(err, kafka.NotLeaderForPartition) && !errors.Is(err, kafka.LeaderNotAvailable) &&
-		!errors.Is(err, kafka.UnknownTopicOrPartition) {
+	} else if !moved(err) {
 		return
 	}
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {
