@@ -64,24 +64,30 @@ func (c *Coordinator) visit(name string, create bool, f func(g *cell, now time.T
 		if g == nil {
 			return false
 		}
-		g.mu.Lock()
-		if g.closed {
-			g.mu.Unlock()
+		visited, closed := c.enter(g, f)
+		switch {
+		case closed:
 			return false
-		}
-		alive := g.machine.State() != machine.Dead
-		if alive {
-			c.enact(g, f)
-		}
-		dead := g.machine.State() == machine.Dead
-		g.mu.Unlock()
-		if dead {
-			c.drop(g)
-		}
-		if alive {
+		case visited:
 			return true
 		}
+		c.drop(g) // died since it was found
 	}
+}
+
+// enter runs f on a cell, if it is alive, and lets it end if it is left
+// without members.
+func (c *Coordinator) enter(g *cell, f func(g *cell, now time.Time) []machine.Reply) (visited, closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.machine.State() == machine.Dead {
+		return false, g.closed
+	}
+	c.enact(g, f)
+	if g.machine.State() == machine.Dead {
+		c.drop(g)
+	}
+	return true, false
 }
 
 // enact runs f on a cell that is locked.

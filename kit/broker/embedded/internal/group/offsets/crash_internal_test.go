@@ -173,7 +173,7 @@ func TestCrashes(t *testing.T) {
 				}
 			}
 			live := make(map[Key]int64) // acknowledged in this life
-			faults := rng.IntN(3) * 10 // percent
+			faults := rng.IntN(3) * 10  // percent
 			d.fail = func() bool { return rng.IntN(100) < faults }
 			if rng.IntN(2) == 0 {
 				s.file.limit = 2000 // compact often
