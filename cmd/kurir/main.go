@@ -4,6 +4,9 @@
 //	kurir demo            send real mail of all kinds on this machine and show what became of it
 //	kurir send otp ...    send one mail
 //	kurir status MAIL_ID  where is my mail?
+//	kurir status          how do the lanes do?
+//	kurir held ...        list and decide mail that is held
+//	kurir dead ...        list, show and replay records nobody could open
 //	kurir watch           events as they come
 //	kurir broker          the embedded broker alone
 //	kurir keys DIR        make the keys that services in processes of their own share
@@ -32,7 +35,16 @@ type commands struct {
 		Bill     client.Bill     `cmd:"" help:"Send an e-bill."`
 		Reminder client.Reminder `cmd:"" help:"Send a payment reminder."`
 	} `cmd:"" help:"Send one mail."`
-	Status  client.Status  `cmd:"" help:"Show a mail and what happened to it."`
+	Status client.Status `cmd:"" help:"Show a mail and what happened to it; without an id, how the lanes do."`
+	Held   struct {
+		List   client.HeldList   `cmd:"" help:"List mail that is held: in doubt after a crash, or by an operator."`
+		Decide client.HeldDecide `cmd:"" help:"Decide about held mail."`
+	} `cmd:"" help:"Mail that waits for a decision."`
+	Dead struct {
+		List   client.DeadList   `cmd:"" help:"List records that nobody could open."`
+		Show   client.DeadShow   `cmd:"" help:"Show one, but never what is in it."`
+		Replay client.DeadReplay `cmd:"" help:"Put records back to where they came from."`
+	} `cmd:"" help:"Records on the dead topic."`
 	Watch   client.Watch   `cmd:"" help:"Print events as they come."`
 	Broker  brokerCommand  `cmd:"" help:"Run the embedded broker alone, for services in processes of their own."`
 	Keys    keysCommand    `cmd:"" help:"Make the keys that services in processes of their own share."`

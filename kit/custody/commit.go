@@ -13,7 +13,7 @@ import (
 
 // ahead is how many records may be handed out beyond what a commit knew of:
 // the next commit is due long before they are used up.
-const ahead = 8192
+const ahead = mark.Ahead
 
 // commitRetry is the pause after a commit that failed.
 const commitRetry = 100 * time.Millisecond

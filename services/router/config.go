@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kurir.dev/kit/conf"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/services/router/internal/waiting"
@@ -30,6 +31,9 @@ type Config struct {
 	Waiting Waiting `yaml:"waiting"`
 	// Groups names the consumer groups.
 	Groups Groups `yaml:"groups"`
+	// Gate shares the processors among the lanes; a gate shared with other
+	// services of the process has its own.
+	Gate gate.Config `yaml:"gate"`
 	// Drain bounds the stop of the service.
 	Drain time.Duration `yaml:"drain"`
 }
@@ -43,8 +47,13 @@ type Store struct {
 // Admission bounds what is taken into custody.
 type Admission struct {
 	// MaxInFlight is how many submissions are worked on at once; more are
-	// refused and told to come back.
+	// refused and told to come back. Each lane but the lowest has some places
+	// beyond these of its own: the first an eighth as many, the others a
+	// sixteenth.
 	MaxInFlight int `yaml:"max_in_flight"`
+	// MaxBytesInFlight is how many bytes of mail are worked on at once, with
+	// the same parts beyond it.
+	MaxBytesInFlight int `yaml:"max_bytes_in_flight"`
 	// StreamWindow is how many items of one SubmitStream are worked on at once.
 	StreamWindow int `yaml:"stream_window"`
 	// MaxMailBytes is the largest mail taken. It must leave room in a broker
@@ -58,6 +67,12 @@ type Admission struct {
 type Idempotency struct {
 	// Window is how long a key is remembered, at least.
 	Window time.Duration `yaml:"window"`
+	// Landing is how long after it was begun a submission may still reach its
+	// lane, which is how far a lane is searched for one that did not finish; at
+	// least the broker's produce_timeout.
+	Landing time.Duration `yaml:"landing"`
+	// Sweep is how often keys that a crash left pending are looked into.
+	Sweep time.Duration `yaml:"sweep"`
 }
 
 // Waiting bounds the way out of the waiting room.
@@ -79,9 +94,9 @@ func Default() Config {
 		Store: Store{URL: "sqlite:kurir-router.db"},
 		Lanes: lane.Default(),
 		Admission: Admission{
-			MaxInFlight: 2048, StreamWindow: 256, MaxMailBytes: 960 << 10, MaxAhead: 90 * 24 * time.Hour,
+			MaxInFlight: 2048, MaxBytesInFlight: 64 << 20, StreamWindow: 256, MaxMailBytes: 960 << 10, MaxAhead: 90 * 24 * time.Hour,
 		},
-		Idempotency: Idempotency{Window: 7 * 24 * time.Hour},
+		Idempotency: Idempotency{Window: 7 * 24 * time.Hour, Landing: 15 * time.Second, Sweep: time.Minute},
 		Waiting:     waiting.Default(),
 		Groups:      Groups{Deferred: "kurir.router", Dispatcher: "kurir.dispatcher.%s"},
 		Drain:       20 * time.Second,
@@ -90,7 +105,7 @@ func Default() Config {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	faults := []error{conf.Under("grpc", c.GRPC.Validate()), c.Lanes.Validate(), conf.Under("waiting", c.Waiting.Validate())}
+	faults := []error{conf.Under("grpc", c.GRPC.Validate()), c.Lanes.Validate(), conf.Under("waiting", c.Waiting.Validate()), conf.Under("gate", c.Gate.Validate())}
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			faults = append(faults, fmt.Errorf(format, args...))
@@ -98,10 +113,13 @@ func (c Config) Validate() error {
 	}
 	check(c.Store.URL != "", "store.url: must be given")
 	check(c.Admission.MaxInFlight > 0, "admission.max_in_flight: must be positive")
+	check(c.Admission.MaxBytesInFlight >= c.Admission.MaxMailBytes, "admission.max_bytes_in_flight: must be at least max_mail_bytes")
 	check(c.Admission.StreamWindow > 0, "admission.stream_window: must be positive")
 	check(c.Admission.MaxMailBytes > 0, "admission.max_mail_bytes: must be positive")
 	check(c.Admission.MaxAhead > 0, "admission.max_ahead: must be positive")
 	check(c.Idempotency.Window >= time.Hour, "idempotency.window: must be at least 1h")
+	check(c.Idempotency.Landing >= time.Second, "idempotency.landing: must be at least 1s")
+	check(c.Idempotency.Sweep > 0, "idempotency.sweep: must be positive")
 	check(c.Groups.Deferred != "", "groups.deferred: must be given")
 	check(c.Groups.Dispatcher != "", "groups.dispatcher: must be given")
 	check(c.Drain > 0, "drain: must be positive")

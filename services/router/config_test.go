@@ -20,7 +20,7 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	err := router.Config{}.Validate()
 	for _, want := range []string{
 		"lanes", "store.url", "admission.max_in_flight", "admission.stream_window", "admission.max_mail_bytes",
-		"admission.max_ahead", "idempotency.window", "groups.deferred", "groups.dispatcher", "drain", "waiting.lease",
+		"admission.max_ahead", "idempotency.window", "idempotency.landing", "idempotency.sweep", "groups.deferred", "groups.dispatcher", "drain", "waiting.lease",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Config{}.Validate() = %v, want it to name %s", err, want)

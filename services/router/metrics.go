@@ -16,6 +16,7 @@ import (
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/mail"
+	"kurir.dev/services/router/internal/rpcapi"
 )
 
 // meters are the router's metrics.
@@ -23,16 +24,19 @@ type meters struct {
 	submissions metric.Int64Counter
 	latency     metric.Float64Histogram
 	departures  metric.Int64Counter
+	unreadable  metric.Int64Counter
+	pending     metric.Int64Counter
 }
 
-// newMeters makes them; counts tells how many mails of each lane wait.
+// newMeters makes them; counts tells how many mails of each lane wait, last how
+// the lanes did when they were last looked at.
 func newMeters(
 	ctx context.Context, t *telemetry.Telemetry, lanes lane.Set,
-	counts func(ctx context.Context) (map[string]int64, error),
+	counts func(ctx context.Context) (map[string]int64, error), last func() map[string]rpcapi.LaneStat,
 ) (*meters, error) {
 	meter := t.Meter("kurir.dev/services/router")
 	m := &meters{}
-	var errs [4]error
+	var errs [7]error
 	m.submissions, errs[0] = meter.Int64Counter("kurir_router_submissions",
 		metric.WithDescription("Submissions by lane and how they ended."))
 	m.latency, errs[1] = meter.Float64Histogram("kurir_router_admission", metric.WithUnit("s"),
@@ -51,6 +55,11 @@ func newMeters(
 			}
 			return nil
 		}))
+	m.unreadable, errs[4] = meter.Int64Counter("kurir_router_unreadable",
+		metric.WithDescription("Times a waiting mail could not be opened, by lane and what followed: retried, expired. Above 0, a key is missing."))
+	m.pending, errs[5] = meter.Int64Counter("kurir_router_pending_keys",
+		metric.WithDescription("Keys that were left pending and looked into, by what was found: there, nowhere, untold (may go out twice)."))
+	errs[6] = laneGauges(meter, lanes.Names(), last)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("making the router's metrics: %w", err)
 	}
@@ -75,6 +84,53 @@ func (m *meters) submitted(ctx context.Context, k mail.Kind, r admission.Receipt
 // left counts a mail that left the waiting room.
 func (m *meters) left(ctx context.Context, lane, how string) {
 	m.departures.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane), attribute.String("way", how)))
+}
+
+// unread counts a mail that could not be opened.
+func (m *meters) unread(ctx context.Context, lane string, ended bool) {
+	what := "retried"
+	if ended {
+		what = "expired"
+	}
+	m.unreadable.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane), attribute.String("what", what)))
+}
+
+// found counts a pending key that was looked into.
+func (m *meters) found(ctx context.Context, w admission.Whereabouts) {
+	m.pending.Add(ctx, 1, metric.WithAttributes(attribute.String("found", w.String())))
+}
+
+// laneGauges are the figures of ListLanes as metrics; they ask nobody.
+func laneGauges(meter metric.Meter, lanes []string, last func() map[string]rpcapi.LaneStat) error {
+	var errs []error
+	for _, g := range []struct {
+		name, unit, text string
+		of               func(s rpcapi.LaneStat) float64
+	}{
+		{"kurir_router_lane_depth", "", "Records on the lane not yet done, in flight ones counted.", func(s rpcapi.LaneStat) float64 { return float64(s.Depth) }},
+		{"kurir_router_lane_in_flight", "", "Records the dispatchers have taken and not done.", func(s rpcapi.LaneStat) float64 { return float64(s.InFlight) }},
+		{"kurir_router_lane_accepted_rate", "1/s", "Records put onto the lane per second.", func(s rpcapi.LaneStat) float64 { return s.Accepted }},
+		{"kurir_router_lane_settled_rate", "1/s", "Records of the lane done per second.", func(s rpcapi.LaneStat) float64 { return s.Settled }},
+		{"kurir_router_lane_oldest_age", "s", "Age of the oldest record not yet done.", func(s rpcapi.LaneStat) float64 {
+			if s.Oldest.IsZero() {
+				return 0
+			}
+			return max(0, time.Since(s.Oldest).Seconds())
+		}},
+	} {
+		_, err := meter.Float64ObservableGauge(g.name, metric.WithUnit(g.unit), metric.WithDescription(g.text),
+			metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+				stats := last()
+				for _, l := range lanes {
+					if s, ok := stats[l]; ok {
+						o.Observe(g.of(s), metric.WithAttributes(attribute.String("lane", l)))
+					}
+				}
+				return nil
+			}))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // result is how a submission ended, as a label.

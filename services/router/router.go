@@ -8,7 +8,8 @@
 //  3. the desk (internal/admission): decides about submissions
 //  4. the releaser (internal/waiting): sees waiting mail out in time
 //  5. the intake (internal/intake): brings deferred mail in
-//  6. the warden and the purge: readiness, and forgetting what is old
+//  6. the warden, the purge, the sweep and the look at the lanes: readiness,
+//     forgetting what is old, settling what a crash left open
 //  7. the gRPC server (internal/rpcapi)
 package router
 
@@ -22,14 +23,17 @@ import (
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/custody"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
 	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/dead"
 	"kurir.dev/services/router/internal/intake"
 	"kurir.dev/services/router/internal/rpcapi"
+	"kurir.dev/services/router/internal/scan"
 	"kurir.dev/services/router/internal/store"
 	"kurir.dev/services/router/internal/waiting"
 	"kurir.dev/services/router/internal/wire"
@@ -51,6 +55,8 @@ type Deps struct {
 	Keyring *seal.Keyring
 	// Ready is told whether the router can take mail; nil makes one.
 	Ready *app.Ready
+	// Gate shares the processors among the lanes; nil makes one.
+	Gate *gate.Gate
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -88,29 +94,51 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 
 // assemble wires the parts over an open store.
 func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Service, error) {
-	meters, err := newMeters(ctx, deps.Telemetry, cfg.Lanes, db.Counts)
+	log := deps.Telemetry.Log
+	lanes := &lanes{broker: deps.Broker, store: db, group: cfg.Groups.Dispatcher, names: cfg.Lanes.Names(), log: log}
+	meters, err := newMeters(ctx, deps.Telemetry, cfg.Lanes, db.Counts, lanes.last)
 	if err != nil {
 		return nil, err
 	}
-	log := deps.Telemetry.Log
+	if deps.Gate == nil {
+		deps.Gate = gate.New(cfg.Gate, cfg.Lanes)
+		if err := deps.Gate.Measure(deps.Telemetry.Meter("kurir.dev/services/router")); err != nil {
+			return nil, fmt.Errorf("making the gate: %w", err)
+		}
+	}
 	producer := broker.NewProducer(deps.Broker, deps.Telemetry)
 	codec := record.NewCodec(deps.Keyring, deps.Broker.Topics())
-	post, err := wire.NewPost(ctx, deps.Broker, producer, codec, deps.Telemetry, deps.Now)
+	post, err := wire.NewPost(ctx, deps.Broker, producer, codec, deps.Gate, deps.Telemetry, deps.Now)
 	if err != nil {
 		return nil, err
 	}
+	finder := wire.NewFinder(deps.Broker, producer, codec)
 
-	releaser := waiting.NewReleaser(db, post, cfg.Waiting, log, waiting.Meter{Left: meters.left}, deps.Now)
-	room := waiting.NewRoom(db, func() { releaser.Wake(time.Time{}) }, deps.Now)
+	releaser := waiting.NewReleaser(db, post, cfg.Lanes.Names(), cfg.Waiting, log,
+		waiting.Meter{Left: meters.left, Unreadable: meters.unread}, deps.Now)
+	room := waiting.NewRoom(db, releaser.WakeAll, deps.Now)
 	desk := admission.NewDesk(
-		admission.Deps{Ledger: db, Carrier: post, Log: log, Now: deps.Now, Wake: releaser.Wake},
+		admission.Deps{
+			Ledger: db, Carrier: post, Finder: finder, Log: log, Now: deps.Now, Wake: releaser.Wake, Gate: deps.Gate, Found: meters.found,
+		},
 		admission.Config{
 			Rules: admission.Rules{
 				Lanes: cfg.Lanes, MaxBytes: cfg.Admission.MaxMailBytes, MaxAhead: cfg.Admission.MaxAhead,
 			},
-			MaxInFlight: cfg.Admission.MaxInFlight, Margin: margin,
+			MaxInFlight: cfg.Admission.MaxInFlight, MaxBytes: cfg.Admission.MaxBytesInFlight,
+			Margin: margin, Landing: cfg.Idempotency.Landing,
 		})
-	deferred := intake.New(intake.Deps{Room: db, Codec: codec, Dead: post.Dead, Wake: releaser.Wake, Log: log})
+	sweeper := &admission.Sweeper{
+		Ledger: db, Finder: finder, Carrier: post, Log: log, Now: deps.Now,
+		Landing: cfg.Idempotency.Landing, Every: cfg.Idempotency.Sweep, Found: meters.found,
+	}
+	graves := dead.New(dead.Deps{
+		Ledger: db, Reader: scan.New(deps.Broker), Codec: codec, Names: deps.Broker.Topics(),
+		Partitions: deps.Broker.Partitions, Put: post.Put, Log: log, Now: deps.Now,
+	})
+	deferred := intake.New(intake.Deps{
+		Room: db, Codec: codec, Dead: post.Dead, Wake: releaser.Wake, Lanes: cfg.Lanes, Gate: deps.Gate, Log: log,
+	})
 	consumer, err := custody.New(deps.Broker, deps.Telemetry, deferred, custody.Config{
 		Group: cfg.Groups.Deferred, Topic: deps.Broker.Topics().Deferred(),
 	})
@@ -120,11 +148,10 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 	warden := broker.NewWarden(deps.Broker, producer, cfg.Lanes.Names(), deps.Ready, log)
 	deps.Ready.Set("store", false, "not reached yet")
 	purge := &purge{store: db, log: log, now: deps.Now, window: cfg.Idempotency.Window, remember: cfg.Waiting.Remember}
-	stats := &stats{broker: deps.Broker, store: db, group: cfg.Groups.Dispatcher, lanes: cfg.Lanes.Names()}
 
 	// The door last: a listener that is open is not left behind by an error.
 	api := rpcapi.New(rpcapi.Deps{
-		Desk: desk, Room: room, List: db, Lanes: cfg.Lanes, Stats: stats.read,
+		Desk: desk, Room: room, List: db, Dead: graves, Lanes: cfg.Lanes, Stats: lanes.read,
 		Submitted: meters.submitted, Now: deps.Now,
 		StreamWindow: cfg.Admission.StreamWindow, ItemTimeout: rpc.DefaultDeadline,
 	})
@@ -143,6 +170,8 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 		warden.Part(),
 		app.Loop("store watch", func(ctx context.Context) error { return deps.Ready.Keep(ctx, log, "store", db.Ping) }),
 		app.Loop("purge", purge.run),
+		app.Loop("sweep", warden.After(sweeper.Run)),
+		app.Loop("lanes", warden.After(lanes.run)),
 		door(server.Part(), api),
 		api.Part(),
 	)}, nil

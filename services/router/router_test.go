@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"kurir.dev/kit/broker"
 	"kurir.dev/kit/dbtest"
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/telemetry"
@@ -129,7 +130,11 @@ func TestMismatchIsRefused(t *testing.T) {
 // router over the same store.
 func TestBrokerGone(t *testing.T) {
 	t.Parallel()
-	h := setup(t)
+	h := build(t)
+	// A record that the broker did not take in time is given up: it never lands.
+	h.client = h.kafka.Client(func(c *broker.Config) { c.Partitions, c.ProduceTimeout = 1, 300*time.Millisecond })
+	h.start()
+	h.await(true)
 	h.kafka.Stop()
 	first := h.bill("k")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

@@ -16,16 +16,19 @@ import (
 	trackerv1 "kurir.dev/proto/gen/kurir/tracker/v1"
 )
 
-// Status shows a mail with its timeline.
+// Status shows a mail with its timeline, or how the lanes do.
 type Status struct {
-	Access
+	Operate
 
 	Tracker string `help:"Address of tracker." default:"127.0.0.1:7440"`
-	MailID  string `arg:"" name:"mail-id" help:"Id of the mail."`
+	MailID  string `arg:"" optional:"" name:"mail-id" help:"Id of the mail; without one, the lanes are shown."`
 }
 
-// Run prints the mail.
+// Run prints the mail, or the lanes.
 func (s *Status) Run(ctx context.Context, w io.Writer, t *telemetry.Telemetry) error {
+	if s.MailID == "" {
+		return s.lanes(ctx, w, t)
+	}
 	conn, err := s.dial(s.Tracker, t)
 	if err != nil {
 		return err

@@ -126,3 +126,18 @@ func Parse(offset int64, metadata string) (Mark, error) {
 
 // Unlimited is the Limit of a commit that promises nothing.
 const Unlimited = int64(1) << 62
+
+// Ahead is how far beyond the highest record handed out a consumer's commits
+// set their Limit.
+const Ahead = 8192
+
+// InFlight is how many records were handed out and not done when the mark was
+// committed with a Limit of [Ahead]; end is that of the partition. After a
+// change of owner it counts what the one before had in flight until that is
+// handed out again.
+func (m Mark) InFlight(end int64) int64 {
+	if m.Limit >= Unlimited {
+		return 0
+	}
+	return max(0, min(m.Limit-Ahead, end)-m.Low-m.Count())
+}

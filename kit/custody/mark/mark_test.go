@@ -342,3 +342,23 @@ func TestTrackerFull(t *testing.T) {
 		t.Errorf("Low() = %d after a successor closed the gaps, want %d", tr.Low(), n)
 	}
 }
+
+func TestInFlight(t *testing.T) {
+	t.Parallel()
+	done := []mark.Span{{Start: 12, End: 15}}
+	for name, c := range map[string]struct {
+		mark mark.Mark
+		end  int64
+		want int64
+	}{
+		"nothing handed out": {mark.Mark{Low: 10, Limit: 10 + mark.Ahead}, 50, 0},
+		"some, some done":    {mark.Mark{Low: 10, Done: done, Limit: 20 + mark.Ahead}, 50, 7},
+		"all there is":       {mark.Mark{Low: 10, Limit: 50 + mark.Ahead}, 40, 30},
+		"never committed":    {mark.Mark{}, 50, 0},
+		"another's commit":   {mark.Mark{Low: 10, Limit: mark.Unlimited}, 50, 0},
+	} {
+		if got := c.mark.InFlight(c.end); got != c.want {
+			t.Errorf("%s: InFlight(%d) = %d, want %d", name, c.end, got, c.want)
+		}
+	}
+}

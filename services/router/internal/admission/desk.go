@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"time"
 
-	"kurir.dev/kit/backoff"
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/gate"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
@@ -18,50 +18,57 @@ import (
 // Config bounds the desk.
 type Config struct {
 	Rules Rules
-	// MaxInFlight is how many submissions are worked on at once; more are
-	// refused as OVERLOADED. An eighth as many again are kept for the highest
-	// lane, so that a flood of the others never refuses it.
-	MaxInFlight int
+	// MaxInFlight is how many submissions are worked on at once, MaxBytes how
+	// many bytes of messages; more are refused as OVERLOADED. Lanes but the
+	// lowest have some room beyond it of their own: a flood of one lane never
+	// refuses those above it.
+	MaxInFlight, MaxBytes int
 	// Margin is the part of a caller's deadline kept for the way back: the
 	// answer "the broker is slow" is given so long before it.
 	Margin time.Duration
+	// Landing is how long after a try a mail may still reach its lane.
+	Landing time.Duration
 }
 
-// Deps are what the desk works with. All but Wake are required.
+// Deps are what the desk works with. Those without a word are required.
 type Deps struct {
 	Ledger  Ledger
 	Carrier Carrier
+	Finder  Finder
 	Log     *slog.Logger
 	Now     func() time.Time
-	// Wake is told when a scheduled mail is due; it must not block.
-	Wake func(at time.Time)
+	// Wake is told when a scheduled mail of a lane has something to be done
+	// about; it must not block. Nil is told nothing.
+	Wake func(lane string, at time.Time)
+	// Gate is told of urgent mail in work; nil is not.
+	Gate *gate.Gate
+	// Found counts what became of keys that were pending; nil does not.
+	Found func(ctx context.Context, w Whereabouts)
 }
 
-// confirmBatch is how many keys are confirmed in one call.
-const confirmBatch = 512
-
 // Desk takes submissions. It is safe for concurrent use; Run must run beside
-// it, or confirmations pile up and submissions stop.
+// it, or confirmations pile up.
 type Desk struct {
 	deps    Deps
 	cfg     Config
 	flights flights
-	slots   chan struct{}
-	kept    chan struct{} // slots of the highest lane alone
-	landed  chan Key
+	slots   *slots
+	landed  *landings
 }
 
 // NewDesk makes a desk.
 func NewDesk(deps Deps, cfg Config) *Desk {
 	if deps.Wake == nil {
-		deps.Wake = func(time.Time) {}
+		deps.Wake = func(string, time.Time) {}
+	}
+	if deps.Found == nil {
+		deps.Found = func(context.Context, Whereabouts) {}
 	}
 	return &Desk{
 		deps: deps, cfg: cfg,
 		flights: flights{air: make(map[Key]*flight)},
-		slots:   make(chan struct{}, cfg.MaxInFlight),
-		kept:    make(chan struct{}, max(1, cfg.MaxInFlight/8)),
-		landed:  make(chan Key, cfg.MaxInFlight),
+		slots:   newSlots(cfg.Rules.Lanes, cfg.MaxInFlight, cfg.MaxBytes),
+		landed:  newLandings(),
 	}
 }
 
@@ -81,35 +88,17 @@ func (d *Desk) Submit(ctx context.Context, s Submission) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	slot, ok := d.slot(dr.urgent)
+	leave, ok := d.slots.take(dr.mail.Lane, len(dr.mail.Message))
 	if !ok {
 		return Receipt{}, fault.Newf(fault.Exhausted, faultv1.Reason_REASON_OVERLOADED,
-			"%d submissions are in flight already", d.cfg.MaxInFlight).WithRetry(time.Second)
+			"as many submissions are in flight already as there is room for").WithRetry(time.Second)
 	}
-	defer func() { <-slot }()
+	defer leave()
+	defer d.deps.Gate.Urgent(dr.mail.Lane)()
 	if dr.key == "" {
-		return d.admit(ctx, dr)
+		return d.admit(ctx, dr, nil)
 	}
 	return d.shared(ctx, dr)
-}
-
-// slot takes a place among the submissions in flight; receiving from what it
-// answers gives the place back.
-func (d *Desk) slot(urgent bool) (<-chan struct{}, bool) {
-	select {
-	case d.slots <- struct{}{}:
-		return d.slots, true
-	default:
-	}
-	if !urgent {
-		return nil, false
-	}
-	select {
-	case d.kept <- struct{}{}:
-		return d.kept, true
-	default:
-		return nil, false
-	}
 }
 
 // shared admits a draft that has a key, together with whoever else has it.
@@ -143,22 +132,25 @@ func (d *Desk) lead(ctx context.Context, key Key, fl *flight, dr draft) (r Recei
 	err = context.Canceled // what a panic leaves to the others: they try themselves
 	keep := false
 	defer func() { d.flights.land(key, fl, r, err, keep) }()
-	r, err = d.admit(ctx, dr)
-	// Custody on a lane is confirmed later; until then the flight answers for
-	// the ledger.
-	keep = err == nil && !r.Scheduled() && !r.Replayed
-	if keep {
-		select {
-		case d.landed <- key:
-		case <-ctx.Done(): // the key stays pending and costs a replay one more round
-			keep = false
+	// Custody on a lane is confirmed once its event is told; until then the
+	// flight answers for the ledger. When the event is lost, the key stays
+	// pending and the sweeper tells it again.
+	told := func(ok bool) {
+		if ok {
+			d.landed.add(key)
+		} else {
+			d.flights.clear([]Key{key})
 		}
 	}
+	var landing bool
+	r, err = d.admit(ctx, dr, func() func(bool) { landing = true; return told })
+	keep = err == nil && landing
 	return r, err
 }
 
-// admit enters a draft into the ledger and brings it where it belongs.
-func (d *Desk) admit(ctx context.Context, dr draft) (Receipt, error) {
+// admit enters a draft into the ledger and brings it where it belongs. landing
+// gives who is told once the event of a mail on its lane is told; nil for none.
+func (d *Desk) admit(ctx context.Context, dr draft, landing func() func(told bool)) (Receipt, error) {
 	e := Entry{
 		Key: Key{Tenant: dr.mail.Tenant, Value: dr.key}, Fingerprint: dr.body,
 		Recipient: dr.mail.Key, Kind: dr.mail.Kind, Urgent: dr.urgent, Receipt: dr.receipt(),
@@ -175,45 +167,105 @@ func (d *Desk) admit(ctx context.Context, dr draft) (Receipt, error) {
 	case err != nil:
 		return Receipt{}, err
 	case verdict.Prior != nil:
-		return d.again(ctx, dr, *verdict.Prior)
+		return d.again(ctx, dr, *verdict.Prior, landing)
 	case verdict.Suppressed != suppression.None:
 		return Receipt{}, fault.Newf(fault.Precondition, faultv1.Reason_REASON_RECIPIENT_SUPPRESSED,
 			"recipient is suppressed: %s", verdict.Suppressed)
 	case e.Waits != nil:
-		d.deps.Carrier.Accepted(ctx, dr.mail, e.Receipt)
-		d.deps.Wake(e.Waits.WakeAt())
+		d.deps.Wake(e.Waits.Lane, e.Waits.WakeAt())
 		return e.Receipt, nil
 	}
-	return d.publish(ctx, dr.mail, e.Receipt)
+	return d.publish(ctx, dr.mail, e.Receipt, landing)
 }
 
-// again answers a submission whose key is taken.
-func (d *Desk) again(ctx context.Context, dr draft, p Prior) (Receipt, error) {
+// again answers a submission whose key is taken. One that is pending is looked
+// for on its lane first: however long ago it was put there, and whoever died
+// since, it is not put there twice.
+func (d *Desk) again(ctx context.Context, dr draft, p Prior, landing func() func(told bool)) (Receipt, error) {
 	switch {
 	case p.Fingerprint != dr.body:
 		return Receipt{}, mismatch()
 	case !p.Pending:
 		p.Receipt.Replayed = true
 		return p.Receipt, nil
-	case p.Receipt.MailID != dr.mail.ID:
+	}
+	now, where := d.deps.Now(), Nowhere
+	if !p.Absent {
+		f, err := d.find(ctx, p)
+		if err != nil {
+			return Receipt{}, err
+		}
+		where = f.Where
+		d.deps.Found(ctx, where)
+		if where == There {
+			p.Receipt.Replayed = true
+			d.accepted(ctx, f.Mail, p.Receipt, landing)
+			return p.Receipt, nil
+		}
+	}
+	if p.Receipt.MailID != dr.mail.ID {
 		return Receipt{}, fault.Newf(fault.Conflict, faultv1.Reason_REASON_IDEMPOTENCY_PENDING,
 			"an earlier submission under this key did not finish; submit again under its mail id").
 			WithMeta("mail_id", p.Receipt.MailID)
 	}
+	// What the last tries may still bring is looked for as well next time.
+	tried := Span{From: now, To: now}
+	if !p.Absent && p.Tried.To.Add(d.cfg.Landing).After(now) {
+		tried.From = p.Tried.From
+	}
+	if err := d.note(ctx, Key{Tenant: dr.mail.Tenant, Value: dr.key}, tried); err != nil {
+		return Receipt{}, err
+	}
 	m := dr.mail
 	m.Lane, m.AcceptedAt, m.ExpiresAt = p.Receipt.Lane, p.Receipt.AcceptedAt, p.Receipt.ExpiresAt
-	return d.publish(ctx, m, p.Receipt)
+	if where == Untold {
+		m.Doubtful = true
+		d.deps.Log.WarnContext(ctx, "mail of a pending key may go out twice: the log of its time is gone",
+			slog.String("mail_id", m.ID), slog.Time("accepted_at", m.AcceptedAt))
+	}
+	return d.publish(ctx, m, p.Receipt, landing)
+}
+
+// find looks for the mail of a pending key.
+func (d *Desk) find(ctx context.Context, p Prior) (Finding, error) {
+	ctx, cancel := d.within(ctx)
+	defer cancel()
+	span := Span{From: p.Tried.From, To: p.Tried.To.Add(d.cfg.Landing)}
+	f, err := d.deps.Finder.Find(ctx, p.Receipt.Lane, p.Receipt.MailID, span)
+	if err != nil {
+		return f, d.unavailable(ctx, faultv1.Reason_REASON_BROKER_UNAVAILABLE, "the broker did not tell in time whether the mail is there", err)
+	}
+	return f, nil
+}
+
+// note notes one more try of a key.
+func (d *Desk) note(ctx context.Context, key Key, tried Span) error {
+	ctx, cancel := d.within(ctx)
+	defer cancel()
+	if err := d.deps.Ledger.Retry(ctx, key, tried); err != nil {
+		return d.unavailable(ctx, faultv1.Reason_REASON_STORE_UNAVAILABLE, "the store did not answer in time", err)
+	}
+	return nil
 }
 
 // publish puts a mail onto its lane.
-func (d *Desk) publish(ctx context.Context, m mail.Mail, r Receipt) (Receipt, error) {
+func (d *Desk) publish(ctx context.Context, m mail.Mail, r Receipt, landing func() func(told bool)) (Receipt, error) {
 	ctx, cancel := d.within(ctx)
 	defer cancel()
 	if err := d.deps.Carrier.Publish(ctx, m); err != nil {
 		return Receipt{}, d.unavailable(ctx, faultv1.Reason_REASON_BROKER_UNAVAILABLE, "the broker did not acknowledge in time", err)
 	}
-	d.deps.Carrier.Accepted(ctx, m, r)
+	d.accepted(ctx, m, r, landing)
 	return r, nil
+}
+
+// accepted has the event of a mail on its lane told.
+func (d *Desk) accepted(ctx context.Context, m mail.Mail, r Receipt, landing func() func(told bool)) {
+	var told func(bool)
+	if landing != nil {
+		told = landing()
+	}
+	d.deps.Carrier.Accepted(ctx, m, r, told)
 }
 
 // ask puts an entry to the ledger.
@@ -250,67 +302,14 @@ func (d *Desk) unavailable(ctx context.Context, reason faultv1.Reason, msg strin
 	return fault.Newf(fault.Unavailable, reason, "%s", msg).WithRetry(time.Second).WithCause(err)
 }
 
-// Run confirms the keys of mail that reached its lane, until ctx ends and no
-// submission is in flight any more; callers stop submitting before they end it.
-// A store that does not answer is asked again with a growing pause.
-func (d *Desk) Run(ctx context.Context) error {
-	for {
-		select {
-		case k := <-d.landed:
-			d.confirm(ctx, d.gather(k))
-		case <-ctx.Done():
-			for {
-				select {
-				case k := <-d.landed:
-					d.confirm(ctx, d.gather(k))
-				default:
-					return nil
-				}
-			}
-		}
-	}
-}
-
-// gather takes what else has landed meanwhile.
-func (d *Desk) gather(first Key) []Key {
-	keys := []Key{first}
-	for len(keys) < confirmBatch {
-		select {
-		case k := <-d.landed:
-			keys = append(keys, k)
-		default:
-			return keys
-		}
-	}
-	return keys
-}
-
-// confirm confirms keys and clears their flights. Once ctx has ended it tries
-// once: a key that stays pending costs its caller one more round, no mail.
-func (d *Desk) confirm(ctx context.Context, keys []Key) {
-	failed := func(n int, err error) {
-		d.deps.Log.WarnContext(ctx, "keys could not be confirmed", slog.Any("error", err), slog.Int("attempt", n))
-	}
-	try := func(ctx context.Context, _ int) error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return d.deps.Ledger.Confirm(ctx, keys)
-	}
-	if err := try(ctx, 1); err != nil {
-		failed(1, err)
-		_ = backoff.Policy{Base: 200 * time.Millisecond}.Retry(ctx, try, failed) // ends with ctx at the latest
-	}
-	d.flights.clear(keys)
-}
-
 // waits is the waiting-room form of a scheduled draft.
 func waits(dr draft, sealed []byte) *waiting.Mail {
 	m := dr.mail
 	return &waiting.Mail{
 		ID: m.ID, Tenant: m.Tenant, Lane: m.Lane, Kind: m.Kind, Domain: m.Domain,
 		Invoice: m.Facts.Invoice, Template: m.Facts.Template, Recipient: m.Key,
-		Attempt: m.Attempt, State: waiting.Scheduled, Reason: "scheduled",
-		DueAt: dr.sendAt, ExpiresAt: m.ExpiresAt, Envelope: sealed,
+		Attempt: m.Attempt, State: waiting.Scheduled, Reason: "scheduled", Tell: waiting.TellScheduled,
+		Hint: mail.Hint(m.Recipient), DueAt: dr.sendAt, ExpiresAt: m.ExpiresAt, Envelope: sealed,
 	}
 }
 

@@ -21,6 +21,7 @@ type ledger struct {
 	waits     []waiting.Mail
 	causes    map[mail.Key]suppression.Cause
 	confirmed chan []admission.Key
+	swept     chan time.Time
 	err       error
 }
 
@@ -57,6 +58,63 @@ func (l *ledger) Confirm(_ context.Context, keys []admission.Key) error {
 	return nil
 }
 
+func (l *ledger) Retry(_ context.Context, k admission.Key, tried admission.Span) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.rows[k]
+	p.Tried, p.Absent = tried, false
+	l.rows[k] = p
+	return nil
+}
+
+func (l *ledger) Pending(_ context.Context, before time.Time) ([]admission.Open, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var open []admission.Open
+	for k, p := range l.rows {
+		if p.Pending && !p.Absent && p.Receipt.AcceptedAt.Before(before) {
+			open = append(open, admission.Open{Key: k, Prior: p})
+		}
+	}
+	return open, nil
+}
+
+func (l *ledger) Absent(_ context.Context, k admission.Key) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.rows[k]
+	p.Absent = true
+	l.rows[k] = p
+	return nil
+}
+
+func (l *ledger) Swept(_ context.Context, before time.Time) error {
+	l.swept <- before
+	return nil
+}
+
+// row is what stands under a key.
+func (l *ledger) row(value string) admission.Prior {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rows[admission.Key{Tenant: "acme", Value: value}]
+}
+
+// finder is an admission.Finder that knows where mail is.
+type finder struct {
+	mu    sync.Mutex
+	where map[string]admission.Whereabouts
+	asked []admission.Span
+	err   error
+}
+
+func (f *finder) Find(_ context.Context, _, id string, span admission.Span) (admission.Finding, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, span)
+	return admission.Finding{Where: f.where[id], Mail: mail.Mail{ID: id}}, f.err
+}
+
 // carrier is an admission.Carrier that remembers everything. A publication
 // waits for gate, and fails with err.
 type carrier struct {
@@ -66,6 +124,7 @@ type carrier struct {
 	gate      chan struct{}
 	entered   chan struct{}
 	err       error
+	mute      bool // events are lost
 }
 
 func (c *carrier) Publish(ctx context.Context, m mail.Mail) error {
@@ -92,10 +151,15 @@ func (c *carrier) Seal(_ context.Context, m mail.Mail) ([]byte, error) {
 	return append([]byte("sealed "), m.Message...), nil
 }
 
-func (c *carrier) Accepted(_ context.Context, _ mail.Mail, r admission.Receipt) {
+func (c *carrier) Accepted(_ context.Context, _ mail.Mail, r admission.Receipt, done func(told bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.accepted = append(c.accepted, r)
+	if !c.mute {
+		c.accepted = append(c.accepted, r)
+	}
+	if done != nil {
+		done(!c.mute)
+	}
 }
 
 func noon() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
@@ -104,6 +168,7 @@ func noon() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
 type bench struct {
 	ledger  *ledger
 	carrier *carrier
+	finder  *finder
 	desk    *admission.Desk
 	woken   []time.Time
 }
@@ -113,16 +178,16 @@ func setup(t *testing.T) *bench {
 	b := &bench{
 		ledger: &ledger{
 			rows: map[admission.Key]admission.Prior{}, causes: map[mail.Key]suppression.Cause{},
-			confirmed: make(chan []admission.Key, 16),
+			confirmed: make(chan []admission.Key, 16), swept: make(chan time.Time, 16),
 		},
-		carrier: &carrier{},
+		carrier: &carrier{}, finder: &finder{where: map[string]admission.Whereabouts{}},
 	}
 	b.desk = admission.NewDesk(admission.Deps{
-		Ledger: b.ledger, Carrier: b.carrier, Log: slog.New(slog.DiscardHandler), Now: noon,
-		Wake: func(at time.Time) { b.woken = append(b.woken, at) },
+		Ledger: b.ledger, Carrier: b.carrier, Finder: b.finder, Log: slog.New(slog.DiscardHandler), Now: noon,
+		Wake: func(_ string, at time.Time) { b.woken = append(b.woken, at) },
 	}, admission.Config{
 		Rules:       admission.Rules{Lanes: lane.Default(), MaxBytes: 1000, MaxAhead: 90 * 24 * time.Hour},
-		MaxInFlight: 200, Margin: 10 * time.Millisecond,
+		MaxInFlight: 200, MaxBytes: 100_000, Margin: 10 * time.Millisecond, Landing: time.Minute,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

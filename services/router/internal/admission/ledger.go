@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"time"
 
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
@@ -47,6 +48,19 @@ type Prior struct {
 	Receipt     Receipt
 	// Pending says that nobody knows yet whether it reached its lane.
 	Pending bool
+	// Absent says that it was looked for since the last try, in vain.
+	Absent bool
+	// Tried is when a pending mail was put onto its lane, if it was.
+	Tried Span
+}
+
+// Span is a time from one moment to another.
+type Span struct{ From, To time.Time }
+
+// Open is a key that is pending.
+type Open struct {
+	Key   Key
+	Prior Prior
 }
 
 // Ledger keeps keys, suppressions and scheduled mail; the store is one.
@@ -57,6 +71,64 @@ type Ledger interface {
 	Admit(ctx context.Context, e Entry) (Verdict, error)
 	// Confirm marks keys as accepted; ones that are gone are passed over.
 	Confirm(ctx context.Context, keys []Key) error
+	// Retry notes that the mail of a pending key is about to be put onto its
+	// lane once more.
+	Retry(ctx context.Context, key Key, tried Span) error
+}
+
+// Unfinished is what the sweeper asks of the ledger; the store is one.
+type Unfinished interface {
+	// Pending gives pending keys that were entered before a time and since
+	// Swept, the oldest first, a bounded number at once.
+	Pending(ctx context.Context, before time.Time) ([]Open, error)
+	// Confirm is that of the Ledger.
+	Confirm(ctx context.Context, keys []Key) error
+	// Absent notes that the mail of a key was looked for and is nowhere.
+	Absent(ctx context.Context, key Key) error
+	// Swept notes that all keys entered before a time were looked into.
+	Swept(ctx context.Context, before time.Time) error
+}
+
+// Whereabouts is what looking for a mail came to.
+type Whereabouts int
+
+// The whereabouts.
+const (
+	// Nowhere: the mail never reached its lane.
+	Nowhere Whereabouts = iota
+	// There: it lies on its lane, or what became of it is known.
+	There
+	// Untold: the log of that time is gone.
+	Untold
+)
+
+// String is the word for metrics.
+func (w Whereabouts) String() string {
+	switch w {
+	case There:
+		return "there"
+	case Nowhere:
+		return "nowhere"
+	case Untold:
+		return "untold"
+	}
+	return "unknown"
+}
+
+// Finding is what looking for a mail came to.
+type Finding struct {
+	Where Whereabouts
+	// Mail is what was found, its message left out; set with There.
+	Mail mail.Mail
+}
+
+// Finder looks for mail where the dispatchers would find it; wire.Finder is
+// one.
+type Finder interface {
+	// Find looks for a mail that was put onto its lane in the span if it ever
+	// was. The effort is bounded by what the lane's partition was given in that
+	// span; an error says that the broker did not answer in ctx's time.
+	Find(ctx context.Context, lane, id string, span Span) (Finding, error)
 }
 
 // Carrier brings admitted mail to Kafka.
@@ -66,7 +138,7 @@ type Carrier interface {
 	Publish(ctx context.Context, m mail.Mail) error
 	// Seal packs m for the waiting room.
 	Seal(ctx context.Context, m mail.Mail) ([]byte, error)
-	// Accepted tells the event ACCEPTED, or SCHEDULED for a receipt that has a
-	// SendAt, without waiting and at most once.
-	Accepted(ctx context.Context, m mail.Mail, r Receipt)
+	// Accepted tells the event ACCEPTED without waiting, and answers through
+	// done, if there is one, whether the broker has it. done must not block.
+	Accepted(ctx context.Context, m mail.Mail, r Receipt, done func(told bool))
 }

@@ -1,8 +1,8 @@
 // Package intake brings deferred mail from Kafka into the waiting room.
 //
 //  1. The consumer hands each record of kurir.deferred to Handle, which queues
-//     it, or makes the consumer wait when the queue is full.
-//  2. A worker opens it and puts it into the store; concurrent workers share a
+//     it by lane; the consumer's window bounds the queue.
+//  2. A worker takes the next by the lanes' weights, opens it and puts it into the store; concurrent workers share a
 //     commit there.
 //  3. Once it is committed, the record is completed and the releaser is told
 //     when the mail is due.
@@ -15,6 +15,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -24,6 +25,8 @@ import (
 	"kurir.dev/kit/backoff"
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/custody"
+	"kurir.dev/kit/gate"
+	"kurir.dev/kit/lane"
 	"kurir.dev/kit/record"
 	"kurir.dev/services/router/internal/waiting"
 	"kurir.dev/services/router/internal/wire"
@@ -38,7 +41,7 @@ type Room interface {
 	Put(ctx context.Context, m waiting.Mail) error
 }
 
-// Deps are what an intake works with; all are required.
+// Deps are what an intake works with.
 type Deps struct {
 	Room Room
 	// Codec opens deferrals and seals envelopes.
@@ -46,7 +49,11 @@ type Deps struct {
 	// Dead takes records that do not decode.
 	Dead func(ctx context.Context, m broker.Message) error
 	// Wake is told when a mail has to be decided about; it must not block.
-	Wake func(at time.Time)
+	Wake func(lane string, at time.Time)
+	// Lanes share the intake by their weights.
+	Lanes lane.Set
+	// Gate guards opening and sealing; nil does not.
+	Gate *gate.Gate
 	Log  *slog.Logger
 }
 
@@ -55,7 +62,7 @@ type Deps struct {
 type Intake struct {
 	deps  Deps
 	pause backoff.Policy
-	queue chan *custody.Delivery
+	queue *queue
 }
 
 var _ custody.Handler = (*Intake)(nil)
@@ -64,7 +71,7 @@ var _ custody.Handler = (*Intake)(nil)
 func New(deps Deps) *Intake {
 	return &Intake{
 		deps: deps, pause: backoff.Policy{Base: 100 * time.Millisecond, Max: 5 * time.Second},
-		queue: make(chan *custody.Delivery, workers),
+		queue: newQueue(deps.Lanes),
 	}
 }
 
@@ -75,36 +82,38 @@ func (*Intake) Recover(context.Context, custody.Record) {}
 func (*Intake) Revoke(int) {}
 
 // Handle implements custody.Handler.
-func (i *Intake) Handle(d *custody.Delivery) {
-	select {
-	case i.queue <- d:
-	case <-d.Context().Done():
-		d.Abandon()
-	}
-}
+func (i *Intake) Handle(d *custody.Delivery) { i.queue.push(d) }
 
 // Run works until ctx ends; end the consumer before it.
 func (i *Intake) Run(ctx context.Context) error {
 	var g errgroup.Group
 	for range workers {
 		g.Go(func() error {
-			for {
-				select {
-				case d := <-i.queue:
-					i.take(d.Context(), d) //nolint:contextcheck // a delivery brings its own
-				case <-ctx.Done():
-					return nil
-				}
-			}
+			i.work(ctx)
+			return nil
 		})
 	}
 	err := g.Wait()
+	for d := i.queue.pop(); d != nil; d = i.queue.pop() {
+		d.Abandon()
+	}
+	return err
+}
+
+// work takes one record after the other until ctx ends.
+func (i *Intake) work(ctx context.Context) {
 	for {
 		select {
-		case d := <-i.queue:
-			d.Abandon()
-		default:
-			return err
+		case <-i.queue.signal:
+		case <-ctx.Done():
+			return
+		}
+		for d := i.queue.pop(); d != nil; d = i.queue.pop() {
+			if ctx.Err() != nil {
+				d.Abandon()
+				return
+			}
+			i.take(d.Context(), d) //nolint:contextcheck // a delivery brings its own
 		}
 	}
 }
@@ -126,8 +135,9 @@ func (i *Intake) take(ctx context.Context, d *custody.Delivery) {
 
 // put brings one record where it belongs.
 func (i *Intake) put(ctx context.Context, r custody.Record) error {
-	deferral, err := i.deps.Codec.OpenDeferral(r)
-	if err != nil {
+	m, err := i.open(ctx, r)
+	switch {
+	case errors.Is(err, record.ErrPoison):
 		i.deps.Log.ErrorContext(ctx, "deferral does not decode; it goes to the dead topic",
 			slog.Int("partition", r.Partition), slog.Int64("offset", r.Offset), slog.Any("error", err))
 		msg, err := i.deps.Codec.Dead(r, "deferral does not decode")
@@ -135,14 +145,30 @@ func (i *Intake) put(ctx context.Context, r custody.Record) error {
 			return err
 		}
 		return i.deps.Dead(ctx, msg)
-	}
-	m := wire.Deferred(deferral)
-	if m.Envelope, err = i.deps.Codec.SealEnvelope(deferral.GetEnvelope()); err != nil {
-		return fmt.Errorf("sealing: %w", err)
+	case err != nil:
+		return err
 	}
 	if err := i.deps.Room.Put(ctx, m); err != nil {
 		return err
 	}
-	i.deps.Wake(m.WakeAt())
+	i.deps.Wake(m.Lane, m.WakeAt())
 	return nil
+}
+
+// open makes a waiting mail of a record: all computation, hence at the gate.
+func (i *Intake) open(ctx context.Context, r custody.Record) (waiting.Mail, error) {
+	leave, err := i.deps.Gate.Enter(ctx, record.Header(r, record.HeaderLane))
+	if err != nil {
+		return waiting.Mail{}, err
+	}
+	defer leave()
+	deferral, err := i.deps.Codec.OpenDeferral(r)
+	if err != nil {
+		return waiting.Mail{}, err
+	}
+	m := wire.Deferred(deferral, r.Time)
+	if m.Envelope, err = i.deps.Codec.SealEnvelope(deferral.GetEnvelope()); err != nil {
+		return waiting.Mail{}, fmt.Errorf("sealing: %w", err)
+	}
+	return m, nil
 }

@@ -5,7 +5,9 @@ package mail
 
 import (
 	"crypto/sha256"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"kurir.dev/kit/lane"
 )
@@ -78,7 +80,11 @@ type Mail struct {
 	// AcceptedAt is when custody began; ExpiresAt when the mail is of no use
 	// any more. Both in whole microseconds, which is what stores keep.
 	AcceptedAt, ExpiresAt time.Time
-	Facts                 Facts
+	// Trace is the trace it belongs to; zero takes that of the context.
+	Trace Trace
+	// Doubtful says that an earlier attempt may have delivered it.
+	Doubtful bool
+	Facts    Facts
 	// Message is the RFC 5322 message with CRLF line ends.
 	Message []byte
 }
@@ -96,4 +102,18 @@ func KeyOf(tenant, address string) Key {
 	var k Key
 	copy(k[:], h.Sum(nil))
 	return k
+}
+
+// Hint is an address as people may see it where they must not see it whole: the
+// first letter of its local part and its domain, "b***@example.com".
+func Hint(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 1 {
+		return "***"
+	}
+	_, n := utf8.DecodeRuneInString(address)
+	if address[0] == '"' || n >= at { // a quoted local part, or one of one letter
+		n = 0
+	}
+	return address[:n] + "***" + address[at:]
 }

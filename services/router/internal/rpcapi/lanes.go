@@ -28,7 +28,13 @@ func (s *Server) ListLanes(ctx context.Context, _ *routerv1.ListLanesRequest) (*
 			FloorPercent:  int32(l.FloorPercent),
 			Depth:         st.Depth,
 			Waiting:       st.Waiting,
+			InFlight:      st.InFlight,
+			AcceptedRate:  st.Accepted,
+			SettledRate:   st.Settled,
 			DefaultExpiry: durationpb.New(l.Expiry),
+		}
+		if st.Window > 0 {
+			out.RateWindow = durationpb.New(st.Window)
 		}
 		if !st.Oldest.IsZero() {
 			out.OldestAge = durationpb.New(max(s.deps.Now().Sub(st.Oldest), 0))

@@ -62,6 +62,31 @@ func (s *Server) Release(ctx context.Context, req *routerv1.ReleaseRequest) (*ro
 	return &routerv1.ReleaseResponse{Released: n}, nil
 }
 
+// Decide implements routerv1.RouterServiceServer.
+func (s *Server) Decide(ctx context.Context, req *routerv1.DecideRequest) (*routerv1.DecideResponse, error) {
+	sc, err := scope(ctx, rpc.ScopeSend, req.GetScope())
+	if err != nil {
+		return nil, err
+	}
+	var ending waiting.Ending // none for VERDICT_SEND
+	switch req.GetVerdict() {
+	case routerv1.Verdict_VERDICT_UNSPECIFIED:
+		return nil, fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, "verdict", "must be given")
+	case routerv1.Verdict_VERDICT_SEND:
+	case routerv1.Verdict_VERDICT_DELIVERED:
+		ending = waiting.Delivered
+	case routerv1.Verdict_VERDICT_CANCEL:
+		ending = waiting.Cancelled
+	case routerv1.Verdict_VERDICT_EXPIRE:
+		ending = waiting.Expired
+	}
+	n, err := s.deps.Room.Decide(ctx, sc, ending, req.GetReason())
+	if err != nil {
+		return nil, err
+	}
+	return &routerv1.DecideResponse{Decided: n}, nil
+}
+
 // ListWaiting implements routerv1.RouterServiceServer.
 func (s *Server) ListWaiting(ctx context.Context, req *routerv1.ListWaitingRequest) (*routerv1.ListWaitingResponse, error) {
 	in := req.GetScope()
@@ -101,6 +126,7 @@ func scope(ctx context.Context, permission string, in *routerv1.Scope) (waiting.
 	sc := waiting.Scope{
 		Tenant: tenant, IDs: in.GetMailIds(), Lane: in.GetLane(), Invoice: in.GetInvoiceId(),
 		Template: in.GetTemplate(), Site: in.GetSite(), Kind: wire.Kind(in.GetKind()),
+		Held: in.GetHeld(), InDoubt: in.GetInDoubt(),
 	}
 	if in.GetDomain() != "" {
 		if sc.Domain, err = mailaddr.ParseDomain(in.GetDomain()); err != nil {
@@ -119,7 +145,7 @@ func waitingMail(m waiting.Mail) *routerv1.WaitingMail {
 	case m.State == waiting.Scheduled:
 		state = mailv1.State_STATE_SCHEDULED
 	}
-	return &routerv1.WaitingMail{
+	out := &routerv1.WaitingMail{
 		MailId:    m.ID,
 		Tenant:    m.Tenant,
 		Lane:      m.Lane,
@@ -129,7 +155,20 @@ func waitingMail(m waiting.Mail) *routerv1.WaitingMail {
 		DueAt:     timestamppb.New(m.DueAt),
 		ExpiresAt: timestamppb.New(m.ExpiresAt),
 		Attempts:  max(m.Attempt, 1) - 1,
+		Site:      m.Site,
+		Recipient: m.Hint,
+		Kind:      mailv1.Kind(m.Kind),
+		InDoubt:   m.InDoubt,
 	}
+	if m.Held {
+		if !m.HeldAt.IsZero() {
+			out.HeldSince = timestamppb.New(m.HeldAt)
+		}
+		if !m.HoldUntil.IsZero() {
+			out.HeldUntil = timestamppb.New(m.HoldUntil)
+		}
+	}
+	return out
 }
 
 // cursor is the page token that asks for what comes after m.

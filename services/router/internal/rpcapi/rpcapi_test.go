@@ -24,6 +24,7 @@ import (
 
 // room is a Room and a List that remembers what it was asked.
 type room struct {
+	ending waiting.Ending
 	scopes []waiting.Scope
 	mails  []waiting.Mail
 	tenant string
@@ -32,6 +33,11 @@ type room struct {
 func (r *room) Cancel(_ context.Context, s waiting.Scope, _ string) (int64, error) {
 	r.scopes = append(r.scopes, s)
 	return 1, nil
+}
+
+func (r *room) Decide(ctx context.Context, s waiting.Scope, ending waiting.Ending, reason string) (int64, error) {
+	r.ending = ending
+	return r.Cancel(ctx, s, reason)
 }
 
 func (r *room) Hold(ctx context.Context, s waiting.Scope, reason string, _ time.Time) (int64, error) {

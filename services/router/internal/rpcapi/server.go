@@ -1,8 +1,8 @@
 // Package rpcapi speaks kurir.router.v1.RouterService: it decodes requests,
 // asks the rules, and encodes what they answer.
 //
-// Who may do what: submitting, cancelling, holding and releasing ask for the
-// scope send, reading for read, the suppression list for admin to change. A
+// Who may do what: submitting, cancelling, holding, releasing and deciding ask
+// for the scope send, reading for read, the suppression list for admin to change, the dead topic for admin. A
 // caller acts for its own tenant; another one, or all of them at once, asks
 // for admin besides. On a server without keys the request names the tenant.
 package rpcapi
@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"kurir.dev/kit/app"
+	"kurir.dev/kit/broker"
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
 	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/dead"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -37,6 +39,7 @@ type Room interface {
 	Cancel(ctx context.Context, s waiting.Scope, reason string) (int64, error)
 	Hold(ctx context.Context, s waiting.Scope, reason string, until time.Time) (int64, error)
 	Release(ctx context.Context, s waiting.Scope) (int64, error)
+	Decide(ctx context.Context, s waiting.Scope, ending waiting.Ending, reason string) (int64, error)
 	List(ctx context.Context, s waiting.Scope, after waiting.Cursor, limit int) ([]waiting.Mail, error)
 }
 
@@ -54,14 +57,27 @@ type List interface {
 	Suppression(ctx context.Context, tenant string, key mail.Key) (suppression.Entry, bool, error)
 }
 
+// Dead is the dead topic; dead.Desk is one.
+type Dead interface {
+	List(ctx context.Context, topic string, from dead.Place, limit int) ([]dead.Record, *dead.Place, error)
+	Get(ctx context.Context, id string) (dead.Record, string, error)
+	Replay(ctx context.Context, id string, again bool) (string, broker.Position, error)
+}
+
 // LaneStat is how a lane does.
 type LaneStat struct {
 	// Depth is how many records the dispatchers have not done.
 	Depth int64
 	// Oldest is when the oldest of them was produced; zero when there is none.
 	Oldest time.Time
+	// InFlight is how many of them the dispatchers have taken.
+	InFlight int64
 	// Waiting is how many mails of the lane are in the waiting room.
 	Waiting int64
+	// Accepted and Settled are records per second put onto the lane and done,
+	// averaged over Window; zero Window is none yet.
+	Accepted, Settled float64
+	Window            time.Duration
 }
 
 // Deps are what the server asks; all are required.
@@ -69,6 +85,7 @@ type Deps struct {
 	Desk  Desk
 	Room  Room
 	List  List
+	Dead  Dead
 	Lanes lane.Set
 	// Stats tells how the lanes do, quickly.
 	Stats func(ctx context.Context) (map[string]LaneStat, error)

@@ -105,17 +105,40 @@ func (t *txn) priors(ctx context.Context, keys []admission.Key) (map[admission.K
 	err := t.query(ctx, func(row *sql.Rows) error {
 		var k admission.Key
 		var p admission.Prior
-		var pending, accepted, expires, send int64
-		if err := row.Scan(&k.Tenant, &k.Value, &p.Fingerprint, &p.Receipt.MailID, &p.Receipt.Lane, &pending, &accepted, &expires, &send); err != nil {
+		if err := scanPrior(row, &k, &p); err != nil {
 			return err
 		}
-		p.Pending = pending != 0
-		p.Receipt.AcceptedAt, p.Receipt.ExpiresAt, p.Receipt.SendAt = at(accepted), at(expires), at(send)
 		found[k] = &p
 		return nil
-	}, `SELECT tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at
+	}, `SELECT `+priorColumns+`
 		FROM idempotency WHERE (tenant, idem_key) IN (VALUES `+tuples(len(keys), 2)+`)`, args...)
 	return found, err
+}
+
+const priorColumns = `tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at, tried_from, tried_to`
+
+// What stands in the column pending.
+const (
+	settled = 0 // accepted
+	pending = 1 // nobody knows
+	absent  = 2 // looked for in vain
+)
+
+func scanPrior(row *sql.Rows, k *admission.Key, p *admission.Prior) error {
+	var state, accepted, expires, send, from, to int64
+	if err := row.Scan(&k.Tenant, &k.Value, &p.Fingerprint, &p.Receipt.MailID, &p.Receipt.Lane,
+		&state, &accepted, &expires, &send, &from, &to); err != nil {
+		return err
+	}
+	p.Receipt.AcceptedAt, p.Receipt.ExpiresAt, p.Receipt.SendAt = at(accepted), at(expires), at(send)
+	p.Pending, p.Absent = state != settled, state == absent
+	if from == 0 {
+		from, to = accepted, accepted
+	}
+	if p.Pending {
+		p.Tried = admission.Span{From: at(from), To: at(to)}
+	}
+	return nil
 }
 
 // causes reads why recipients are suppressed.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -24,12 +23,16 @@ type due struct {
 
 // Claim implements waiting.Queue. On PostgreSQL rows that another replica is
 // claiming are passed over; SQLite has one writer.
-func (s *Store) Claim(ctx context.Context, now, lease time.Time, limit int) ([]waiting.Mail, error) {
+func (s *Store) Claim(ctx context.Context, lane string, now, lease time.Time, limit int) ([]waiting.Mail, error) {
+	// Most looks find nothing: they shall not take the writer.
+	next, err := s.NextWake(ctx, lane)
+	if err != nil || next.IsZero() || next.After(now) {
+		return nil, err
+	}
 	var claimed []waiting.Mail
-	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
-		t := s.tx(tx)
+	err = s.write(ctx, s.rankOf(lane), func(t *txn) error {
 		claimed = nil
-		rows, err := s.due(ctx, t, now, limit)
+		rows, err := s.due(ctx, t, lane, now, limit)
 		if err != nil {
 			return err
 		}
@@ -40,25 +43,28 @@ func (s *Store) Claim(ctx context.Context, now, lease time.Time, limit int) ([]w
 			if d.cause.Stops(d.mail.Kind) {
 				why = d.cause.String()
 			}
-			was, wake := d.mail, lease
-			m := was.Decide(now, why)
-			if m.State.Waits() {
-				if m.Held == was.Held {
-					continue
-				}
-				wake = m.WakeAt()
+			m := d.mail.Decide(now, why)
+			wake := lease
+			if m.State.Waits() && m.Tell == 0 {
+				wake = m.WakeAt() // nothing to do before that
 			} else {
 				if size += d.bytes; size > claimBytes && len(claimed) > 0 {
 					break
 				}
 				claimed = append(claimed, m)
 			}
-			k := decision{state: m.State, ending: m.Ending, reason: m.Reason, wake: micros(wake)}
+			if !m.State.Waits() {
+				m.Held, m.HoldUntil = false, time.Time{}
+			}
+			k := decision{
+				state: m.State, ending: m.Ending, reason: m.Reason, wake: micros(wake),
+				held: bit(m.Held), until: micros(m.HoldUntil), tell: m.Tell,
+			}
 			moved[k] = append(moved[k], m.ID)
 		}
 		for k, ids := range moved {
-			args := append([]any{k.state.String(), k.ending.String(), k.reason, k.wake}, ids...)
-			if err := t.exec(ctx, `UPDATE waiting SET state = ?, ending = ?, reason = ?, wake_at = ?, held = 0, hold_until = 0
+			args := append([]any{k.state.String(), k.ending.String(), k.reason, k.wake, k.held, k.until, int64(k.tell)}, ids...)
+			if err := t.exec(ctx, `UPDATE waiting SET state = ?, ending = ?, reason = ?, wake_at = ?, held = ?, hold_until = ?, tell = ?
 				WHERE mail_id IN (`+marks(len(ids))+`)`, args...); err != nil {
 				return err
 			}
@@ -70,31 +76,23 @@ func (s *Store) Claim(ctx context.Context, now, lease time.Time, limit int) ([]w
 
 // decision is what rows of one update have in common.
 type decision struct {
-	state  waiting.State
-	ending waiting.Ending
-	reason string
-	wake   int64
+	state       waiting.State
+	ending      waiting.Ending
+	reason      string
+	wake        int64
+	held, until int64
+	tell        waiting.Tell
 }
 
-// due reads and locks rows whose time has come, without their envelopes: lane
-// by lane in the order of rank, so that a lane's mail does not wait for what
-// the lanes beneath it have due. Each of those is left a share all the same.
-func (s *Store) due(ctx context.Context, t *txn, now time.Time, limit int) ([]due, error) {
-	var lanes []string
-	if err := t.query(ctx, func(row *sql.Rows) error {
-		var lane string
-		err := row.Scan(&lane)
-		lanes = append(lanes, lane)
-		return err
-	}, `SELECT lane FROM waiting_counts WHERE n > 0 ORDER BY lane`); err != nil {
+// due reads and locks rows whose time has come, without their envelopes.
+func (s *Store) due(ctx context.Context, t *txn, lane string, now time.Time, limit int) ([]due, error) {
+	lanes, err := s.members(ctx, lane)
+	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(lanes, func(a, b string) int { return cmp.Compare(s.rank[a], s.rank[b]) })
-	share := limit / (2 * max(1, len(lanes)))
 	var rows []due
-	for i, lane := range lanes {
-		most := max(1, limit-len(rows)-share*(len(lanes)-1-i))
-		found, err := t.dueOf(ctx, lane, now, most)
+	for _, lane := range lanes {
+		found, err := t.dueOf(ctx, lane, now, limit-len(rows))
 		if err != nil {
 			return nil, err
 		}
@@ -105,10 +103,27 @@ func (s *Store) due(ctx context.Context, t *txn, now time.Time, limit int) ([]du
 	return rows, nil
 }
 
+// members are the lanes a claim for lane is about: itself, or for "" those with
+// mail that are not configured any more.
+func (s *Store) members(ctx context.Context, lane string) ([]string, error) {
+	if lane != "" {
+		return []string{lane}, nil
+	}
+	var lanes []string
+	err := s.read(ctx, func(row *sql.Rows) error {
+		var lane string
+		err := row.Scan(&lane)
+		if !slices.Contains(s.lanes, lane) {
+			lanes = append(lanes, lane)
+		}
+		return err
+	}, `SELECT lane FROM waiting_counts WHERE n > 0 ORDER BY lane`)
+	return lanes, err
+}
+
 // dueOf is due for one lane.
 func (t *txn) dueOf(ctx context.Context, lane string, now time.Time, limit int) ([]due, error) {
-	q := `SELECT w.mail_id, w.attempt, w.tenant, w.lane, w.kind, w.domain, w.site, w.invoice, w.template, w.recipient,
-			w.state, w.held, w.hold_until, w.reason, w.ending, w.due_at, w.expires_at, length(w.envelope), COALESCE(s.cause, 0)
+	q := `SELECT ` + prefixed("w") + `, length(w.envelope), COALESCE(s.cause, 0)
 		FROM waiting w LEFT JOIN suppressions s ON s.recipient = w.recipient
 		WHERE w.lane = ? AND w.wake_at <= ? ORDER BY w.wake_at LIMIT ?`
 	if t.db.Postgres() {
@@ -126,15 +141,24 @@ func (t *txn) dueOf(ctx context.Context, lane string, now time.Time, limit int) 
 	return rows, err
 }
 
-// scanMail reads the columns up to expires_at into m, and what follows them
-// into more.
+// listed are the columns of a mail without its envelope.
+var listed = []string{
+	"mail_id", "attempt", "tenant", "lane", "kind", "domain", "site", "invoice", "template", "recipient",
+	"state", "held", "hold_until", "reason", "ending", "due_at", "expires_at", "hint", "held_at", "in_doubt", "tell",
+}
+
+// prefixed are the listed columns of a table alias.
+func prefixed(alias string) string { return alias + "." + strings.Join(listed, ", "+alias+".") }
+
+// scanMail reads the listed columns into m, and what follows them into more.
 func scanMail(row *sql.Rows, m *waiting.Mail, more ...any) error {
 	var recipient []byte
 	var state, ending string
-	var held, holdUntil, due, expires int64
+	var held, holdUntil, due, expires, heldAt, doubt int64
 	dest := append([]any{
 		&m.ID, &m.Attempt, &m.Tenant, &m.Lane, &m.Kind, &m.Domain, &m.Site, &m.Invoice, &m.Template, &recipient,
 		&state, &held, &holdUntil, &m.Reason, &ending, &due, &expires,
+		&m.Hint, &heldAt, &doubt, &m.Tell,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
 		return err
@@ -144,6 +168,7 @@ func scanMail(row *sql.Rows, m *waiting.Mail, more ...any) error {
 	}
 	m.State, m.Ending = waiting.ParseState(state), waiting.ParseEnding(ending)
 	m.Held, m.HoldUntil, m.DueAt, m.ExpiresAt = held != 0, at(holdUntil), at(due), at(expires)
+	m.HeldAt, m.InDoubt = at(heldAt), doubt != 0
 	return nil
 }
 
@@ -176,8 +201,7 @@ func (s *Store) Finish(ctx context.Context, refs []waiting.Ref, now time.Time) e
 	if len(refs) == 0 {
 		return nil
 	}
-	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
-		t := s.tx(tx)
+	err := s.write(ctx, rankDue, func(t *txn) error {
 		var left []any
 		if err := t.query(ctx, func(row *sql.Rows) error {
 			var id, tenant, lane string
@@ -188,7 +212,7 @@ func (s *Store) Finish(ctx context.Context, refs []waiting.Ref, now time.Time) e
 			t.delta[lane]--
 			left = append(left, id, tenant, attempt, micros(now))
 			return nil
-		}, `DELETE FROM waiting WHERE `+named(refs)+` RETURNING mail_id, tenant, attempt, lane`, names(refs)...); err != nil {
+		}, `DELETE FROM waiting WHERE `+named(refs)+` AND state IN (`+decided+`) RETURNING mail_id, tenant, attempt, lane`, names(refs)...); err != nil {
 			return err
 		}
 		if len(left) == 0 {
@@ -204,20 +228,39 @@ func (s *Store) Finish(ctx context.Context, refs []waiting.Ref, now time.Time) e
 	return s.fault("finishing mail that left", err)
 }
 
+// Told implements waiting.Queue. What was decided since it was claimed has its
+// event told with that decision, or again.
+func (s *Store) Told(ctx context.Context, told waiting.Tell, refs []waiting.Ref) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	left := `(tell & ~CAST(? AS BIGINT))`
+	what := int64(told)
+	args := append([]any{what, what}, names(refs)...)
+	_, err := s.exec(ctx, rankDue, `UPDATE waiting SET tell = `+left+`, wake_at = CASE
+			WHEN `+left+` <> 0 THEN wake_at
+			WHEN held = 1 AND hold_until = 0 THEN expires_at
+			WHEN held = 1 AND hold_until < expires_at THEN hold_until
+			WHEN held = 0 AND due_at < expires_at THEN due_at
+			ELSE expires_at END
+		WHERE `+named(refs)+` AND state IN (`+undecided+`)`, args...)
+	return s.fault("noting what was told", err)
+}
+
 // Postpone implements waiting.Queue.
 func (s *Store) Postpone(ctx context.Context, refs []waiting.Ref, wake time.Time) error {
 	if len(refs) == 0 {
 		return nil
 	}
 	args := append([]any{micros(wake)}, names(refs)...)
-	_, err := s.db.W.ExecContext(ctx, s.db.Rebind(`UPDATE waiting SET wake_at = ? WHERE `+named(refs)), args...)
+	_, err := s.exec(ctx, rankDue, `UPDATE waiting SET wake_at = ? WHERE `+named(refs), args...)
 	return s.fault("postponing claimed mail", err)
 }
 
-// named is the condition that a row is one of refs, still decided as it was.
+// named is the condition that a row is one of refs.
 func named(refs []waiting.Ref) string {
 	list := strings.TrimSuffix(strings.Repeat("(?, CAST(? AS BIGINT)), ", len(refs)), ", ")
-	return `(mail_id, attempt) IN (VALUES ` + list + `) AND state IN (` + decided + `)`
+	return `(mail_id, attempt) IN (VALUES ` + list + `)`
 }
 
 // names are the parameters of named.
@@ -230,9 +273,17 @@ func names(refs []waiting.Ref) []any {
 }
 
 // NextWake implements waiting.Queue.
-func (s *Store) NextWake(ctx context.Context) (time.Time, error) {
-	var next sql.NullInt64
-	err := s.db.R.QueryRowContext(ctx, `SELECT MIN((SELECT MIN(w.wake_at) FROM waiting w WHERE w.lane = c.lane))
-		FROM waiting_counts c WHERE c.n > 0`).Scan(&next)
-	return at(next.Int64), s.fault("asking for the next due mail", err)
+func (s *Store) NextWake(ctx context.Context, lane string) (time.Time, error) {
+	lanes, err := s.members(ctx, lane)
+	var first time.Time
+	for _, lane := range lanes {
+		var wake sql.NullInt64
+		if err == nil {
+			err = s.db.R.QueryRowContext(ctx, s.db.Rebind(`SELECT MIN(wake_at) FROM waiting WHERE lane = ?`), lane).Scan(&wake)
+		}
+		if t := at(wake.Int64); wake.Valid && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first, s.fault("asking for the next due mail", err)
 }

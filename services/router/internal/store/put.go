@@ -12,7 +12,10 @@ import (
 
 // columns are those of waiting, in the order values gives them.
 const columns = `mail_id, attempt, tenant, lane, kind, domain, site, invoice, template, recipient,
-	state, held, hold_until, reason, ending, due_at, expires_at, wake_at, envelope`
+	state, held, hold_until, reason, ending, due_at, expires_at, hint, held_at, in_doubt, tell, wake_at, envelope`
+
+// width is how many they are.
+const width = 23
 
 // Put takes a deferred mail into the waiting room. A (mail id, attempt) that
 // waits or has left already is passed over, an older attempt gives way.
@@ -59,11 +62,11 @@ func (t *txn) put(ctx context.Context, mails []*waiting.Mail) error {
 	if err := t.counted(ctx, -1, `DELETE FROM waiting WHERE mail_id IN (`+marks(len(ids))+`) RETURNING lane`, ids...); err != nil {
 		return err
 	}
-	args := make([]any, 0, 19*len(ids))
+	args := make([]any, 0, width*len(ids))
 	for _, id := range order {
 		args = append(args, values(newest[id])...)
 	}
-	return t.counted(ctx, 1, `INSERT INTO waiting (`+columns+`) VALUES `+tuples(len(ids), 19)+` ON CONFLICT DO NOTHING RETURNING lane`, args...)
+	return t.counted(ctx, 1, `INSERT INTO waiting (`+columns+`) VALUES `+tuples(len(ids), width)+` ON CONFLICT DO NOTHING RETURNING lane`, args...)
 }
 
 // values are m's columns.
@@ -71,7 +74,8 @@ func values(m *waiting.Mail) []any {
 	return []any{
 		m.ID, int64(m.Attempt), m.Tenant, m.Lane, int64(m.Kind), m.Domain, m.Site, m.Invoice, m.Template, m.Recipient[:],
 		m.State.String(), bit(m.Held), micros(m.HoldUntil), m.Reason, m.Ending.String(),
-		micros(m.DueAt), micros(m.ExpiresAt), micros(m.WakeAt()), m.Envelope,
+		micros(m.DueAt), micros(m.ExpiresAt), m.Hint, micros(m.HeldAt), bit(m.InDoubt), int64(m.Tell),
+		micros(m.WakeAt()), m.Envelope,
 	}
 }
 

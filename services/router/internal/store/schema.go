@@ -76,10 +76,36 @@ CREATE TABLE departures (
 CREATE INDEX departures_age ON departures (left_at);
 `
 
+// decisions adds what holding and deciding needs, when pending keys were tried,
+// how far they were swept, and which dead records were replayed. A pending of 2
+// says that the mail was looked for and is nowhere.
+const decisions = `
+ALTER TABLE waiting ADD COLUMN hint     TEXT   NOT NULL DEFAULT '';
+ALTER TABLE waiting ADD COLUMN held_at  BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE waiting ADD COLUMN in_doubt BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE waiting ADD COLUMN tell     BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX waiting_held ON waiting (due_at, mail_id) WHERE held = 1;
+
+ALTER TABLE idempotency ADD COLUMN tried_from BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE idempotency ADD COLUMN tried_to   BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE progress (
+	name TEXT   NOT NULL PRIMARY KEY,
+	at   BIGINT NOT NULL
+);
+
+CREATE TABLE replays (
+	dead_id TEXT   NOT NULL PRIMARY KEY,
+	begun   BIGINT NOT NULL,
+	done    BIGINT NOT NULL
+);
+`
+
 // migrations are the steps of the schema; ones that have shipped are never
 // edited.
 func migrations() []db.Migration {
 	return []db.Migration{
 		{Version: 1, SQLite: schema, Postgres: strings.ReplaceAll(schema, " BLOB ", " BYTEA ")},
+		{Version: 2, SQLite: decisions, Postgres: decisions},
 	}
 }

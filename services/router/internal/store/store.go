@@ -5,9 +5,10 @@
 // What submissions and deferrals write goes through one group commit: whatever
 // arrives while a transaction runs shares the next. Within it the order is
 // keys, suppressions, waiting mail. Urgent submissions have a group of their
-// own: on SQLite they wait for one transaction at most, however many of the
-// others queue. What people and the releaser do are
-// transactions of their own, in bounded steps.
+// own. What people and the releaser do are transactions of their own, in
+// bounded steps. On SQLite, which has one writer, turns are by rank: an urgent
+// submission waits for one transaction at most, whatever queues, and each is
+// bounded in rows and bytes.
 //
 // Every fault of the database comes back as Unavailable STORE_UNAVAILABLE with
 // its cause; nothing that was asked is then known to be done or not done.
@@ -35,15 +36,18 @@ const (
 	batch = 128
 	// step is how many rows a verb of people, or a purge, touches at once.
 	step = 500
-	// claimBytes bounds the envelopes of one claim.
-	claimBytes = 16 << 20
+	// claimBytes bounds the envelopes of one claim, putBytes those of one
+	// commit.
+	claimBytes = 4 << 20
+	putBytes   = 2 << 20
 )
 
 // Store is the router's store. It is safe for concurrent use between Start and
 // Stop of its Part.
 type Store struct {
 	db     *db.DB
-	rank   map[string]int // of a lane; one that is not listed comes last
+	lanes  []string // by rank
+	turns  *turns
 	group  *db.Group[op, admission.Verdict]
 	urgent *db.Group[op, admission.Verdict]
 }
@@ -52,7 +56,19 @@ type Store struct {
 type op struct {
 	admit   *admission.Entry
 	confirm []admission.Key
+	retry   *retry
 	put     *waiting.Mail
+}
+
+// bytes is how much of a transaction the op takes.
+func (o op) bytes() int {
+	switch {
+	case o.put != nil:
+		return len(o.put.Envelope)
+	case o.admit != nil && o.admit.Waits != nil:
+		return len(o.admit.Waits.Envelope)
+	}
+	return 0
 }
 
 // Open opens the store at url, see db.Open. lanes are named by rank: mail of the
@@ -62,11 +78,11 @@ func Open(ctx context.Context, url string, lanes []string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: d, rank: make(map[string]int, len(lanes))}
-	for i, lane := range lanes {
-		s.rank[lane] = i - len(lanes)
+	s := &Store{db: d, lanes: lanes}
+	if !d.Postgres() {
+		s.turns = &turns{}
 	}
-	s.group, s.urgent = db.NewGroup(batch, s.commit), db.NewGroup(batch, s.commit)
+	s.group, s.urgent = db.NewGroup(batch, s.commits(rankIntake)), db.NewGroup(batch, s.commits(rankUrgent))
 	return s, nil
 }
 
@@ -93,12 +109,30 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fault("pinging", s.db.W.QueryRowContext(ctx, `SELECT 1`).Scan(&one))
 }
 
-// commit does a batch of hot writes in one transaction.
-func (s *Store) commit(ctx context.Context, ops []op) ([]admission.Verdict, error) {
-	verdicts := make([]admission.Verdict, len(ops))
-	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
+// commits makes the commit function of a group: a batch of hot writes in one
+// transaction, or in several when it is large.
+func (s *Store) commits(r rank) func(ctx context.Context, ops []op) ([]admission.Verdict, error) {
+	return func(ctx context.Context, ops []op) ([]admission.Verdict, error) {
+		verdicts := make([]admission.Verdict, len(ops))
+		for from := 0; from < len(ops); {
+			to, size := from, 0
+			for to < len(ops) && (to == from || size+ops[to].bytes() <= putBytes) {
+				size += ops[to].bytes()
+				to++
+			}
+			if err := s.commit(ctx, r, ops[from:to], verdicts[from:to]); err != nil {
+				return nil, s.fault("committing", err)
+			}
+			from = to
+		}
+		return verdicts, nil
+	}
+}
+
+// commit does hot writes in one transaction.
+func (s *Store) commit(ctx context.Context, r rank, ops []op, verdicts []admission.Verdict) error {
+	return s.write(ctx, r, func(t *txn) error {
 		clear(verdicts)
-		t := s.tx(tx)
 		if err := t.admit(ctx, ops, verdicts); err != nil {
 			return err
 		}
@@ -109,6 +143,10 @@ func (s *Store) commit(ctx context.Context, ops []op) ([]admission.Verdict, erro
 			switch {
 			case o.put != nil:
 				puts = append(puts, o.put)
+			case o.retry != nil:
+				if err := t.retry(ctx, *o.retry); err != nil {
+					return err
+				}
 			case o.admit != nil && o.admit.Waits != nil && verdicts[i] == (admission.Verdict{}):
 				puts = append(puts, o.admit.Waits)
 			}
@@ -121,7 +159,39 @@ func (s *Store) commit(ctx context.Context, ops []op) ([]admission.Verdict, erro
 		}
 		return t.bump(ctx)
 	})
-	return verdicts, s.fault("committing", err)
+}
+
+// write runs fn in a transaction when it is the turn of r.
+func (s *Store) write(ctx context.Context, r rank, fn func(t *txn) error) error {
+	end, err := s.turns.take(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.db.Tx(ctx, func(tx *sql.Tx) error { return fn(s.tx(tx)) })
+}
+
+// exec runs one statement when it is the turn of r, and counts the rows it
+// changed.
+func (s *Store) exec(ctx context.Context, r rank, q string, args ...any) (int64, error) {
+	end, err := s.turns.take(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	res, err := s.db.W.ExecContext(ctx, s.db.Rebind(q), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// rankOf is the rank of waiting mail of a lane on its way out.
+func (s *Store) rankOf(lane string) rank {
+	if len(s.lanes) > 0 && lane == s.lanes[0] {
+		return rankFirst
+	}
+	return rankDue
 }
 
 // txn is one transaction, with what it changed in the count of each lane.

@@ -15,8 +15,7 @@ const entryColumns = `tenant, address, recipient, cause, note, since`
 // back the entry as it then stands.
 func (s *Store) Suppress(ctx context.Context, e suppression.Entry) (suppression.Entry, error) {
 	stands := e
-	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
-		t := s.tx(tx)
+	err := s.write(ctx, rankPeople, func(t *txn) error {
 		stands = e
 		// The row is made before it is looked at: two who add an address that
 		// is new then meet at the row and not beside each other.
@@ -45,11 +44,7 @@ func (s *Store) Suppress(ctx context.Context, e suppression.Entry) (suppression.
 
 // Unsuppress removes an entry and tells whether there was one.
 func (s *Store) Unsuppress(ctx context.Context, tenant string, key mail.Key) (bool, error) {
-	res, err := s.db.W.ExecContext(ctx, s.db.Rebind(`DELETE FROM suppressions WHERE recipient = ? AND tenant = ?`), key[:], tenant)
-	if err != nil {
-		return false, s.fault("removing a suppression", err)
-	}
-	n, err := res.RowsAffected()
+	n, err := s.exec(ctx, rankPeople, `DELETE FROM suppressions WHERE recipient = ? AND tenant = ?`, key[:], tenant)
 	return n > 0, s.fault("removing a suppression", err)
 }
 
@@ -109,11 +104,7 @@ func (s *Store) Purge(ctx context.Context, keys, left time.Time) (int64, error) 
 			(SELECT mail_id FROM departures WHERE left_at < ? ORDER BY left_at LIMIT ?)`, left},
 	} {
 		for {
-			res, err := s.db.W.ExecContext(ctx, s.db.Rebind(p.q), micros(p.before), step)
-			if err != nil {
-				return total, s.fault("purging", err)
-			}
-			n, err := res.RowsAffected()
+			n, err := s.exec(ctx, rankPeople, p.q, micros(p.before), step)
 			if err != nil {
 				return total, s.fault("purging", err)
 			}

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,23 +25,43 @@ func (s *Store) Cancel(ctx context.Context, sc waiting.Scope, reason string, now
 		held = 0, hold_until = 0, reason = ?, wake_at = ?`, reason, micros(now))
 }
 
-// Hold implements waiting.Desk.
-func (s *Store) Hold(ctx context.Context, sc waiting.Scope, reason string, until time.Time) (int64, error) {
+// Hold implements waiting.Desk. Mail that is held already keeps the time of
+// that hold, and has nothing to tell.
+func (s *Store) Hold(ctx context.Context, sc waiting.Scope, reason string, until, now time.Time) (int64, error) {
 	if reason == "" {
 		reason = "held"
 	}
-	wake := int64(math.MaxInt64)
-	if !until.IsZero() {
-		wake = micros(until)
-	}
-	return s.change(ctx, sc, `held = 1, hold_until = ?, reason = ?,
-		wake_at = CASE WHEN expires_at < ? THEN expires_at ELSE ? END`, micros(until), reason, wake, wake)
+	return s.change(ctx, sc, `held = 1, hold_until = ?, reason = ?, wake_at = ?,
+		held_at = CASE WHEN held = 1 THEN held_at ELSE ? END,
+		tell = CASE WHEN held = 1 THEN tell ELSE tell | `+bits(waiting.TellHeld)+` END`, micros(until), reason, micros(now), micros(now))
 }
 
 // Release implements waiting.Desk.
 func (s *Store) Release(ctx context.Context, sc waiting.Scope, now time.Time) (int64, error) {
-	return s.change(ctx, sc, `held = 0, hold_until = 0, due_at = ?, wake_at = ?`, micros(now), micros(now))
+	return s.change(ctx, sc, `held = 0, hold_until = 0, due_at = ?, wake_at = ?,
+		reason = CASE WHEN held = 1 THEN 'released' ELSE reason END,
+		tell = CASE WHEN held = 1 THEN tell | `+bits(waiting.TellDecided)+` ELSE tell END`, micros(now), micros(now))
 }
+
+// Decide implements waiting.Desk.
+func (s *Store) Decide(ctx context.Context, sc waiting.Scope, ending waiting.Ending, reason string, now time.Time) (int64, error) {
+	sc.Held = true
+	decided := ending.String()
+	if ending == 0 {
+		decided = "send"
+	}
+	if reason != "" {
+		decided += ": " + reason
+	}
+	set := `held = 0, hold_until = 0, reason = ?, wake_at = ?, tell = tell | ` + bits(waiting.TellDecided)
+	if ending == 0 {
+		return s.change(ctx, sc, set+`, due_at = ?`, decided, micros(now), micros(now))
+	}
+	return s.change(ctx, sc, set+`, state = '`+waiting.Settling.String()+`', ending = '`+ending.String()+`'`, decided, micros(now))
+}
+
+// bits is what there is to tell, as SQL.
+func bits(t waiting.Tell) string { return strconv.Itoa(int(t)) }
 
 // change sets columns of the undecided mail of a scope, a step at a time in
 // the order of ids, and counts it.
@@ -64,12 +84,12 @@ func (s *Store) change(ctx context.Context, sc waiting.Scope, set string, setArg
 		}
 		if len(ids) > 0 {
 			// What was decided since it was found is not ours any more.
-			res, err := s.db.W.ExecContext(ctx, s.db.Rebind(`UPDATE waiting SET `+set+`
-				WHERE mail_id IN (`+marks(len(ids))+`) AND state IN (`+undecided+`)`), append(append([]any(nil), setArgs...), ids...)...)
-			if err != nil {
-				return total, s.fault("changing waiting mail", err)
+			still := `state IN (` + undecided + `)`
+			if sc.Held {
+				still += ` AND held = 1`
 			}
-			n, err := res.RowsAffected()
+			n, err := s.exec(ctx, rankPeople, `UPDATE waiting SET `+set+`
+				WHERE mail_id IN (`+marks(len(ids))+`) AND `+still, append(append([]any(nil), setArgs...), ids...)...)
 			if err != nil {
 				return total, s.fault("changing waiting mail", err)
 			}
@@ -94,9 +114,7 @@ func (s *Store) List(ctx context.Context, sc waiting.Scope, after waiting.Cursor
 		}
 		mails = append(mails, m)
 		return nil
-	}, `SELECT mail_id, attempt, tenant, lane, kind, domain, site, invoice, template, recipient,
-			state, held, hold_until, reason, ending, due_at, expires_at
-		FROM waiting WHERE `+strings.Join(where, ` AND `)+` ORDER BY due_at, mail_id LIMIT ?`, args...)
+	}, `SELECT `+strings.Join(listed, ", ")+` FROM waiting WHERE `+strings.Join(where, ` AND `)+` ORDER BY due_at, mail_id LIMIT ?`, args...)
 	return mails, s.fault("listing waiting mail", err)
 }
 
@@ -136,6 +154,12 @@ func conditions(sc waiting.Scope) ([]string, []any) {
 	}
 	if sc.Invoice != "" {
 		where = append(where, `invoice <> ''`) // lets the partial index serve
+	}
+	if sc.Held {
+		where = append(where, `held = 1`)
+	}
+	if sc.InDoubt {
+		where = append(where, `in_doubt = 1`)
 	}
 	if sc.Kind != mail.KindNone {
 		where, args = append(where, `kind = ?`), append(args, int64(sc.Kind))

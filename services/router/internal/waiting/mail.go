@@ -42,8 +42,16 @@ type Mail struct {
 	// HoldUntil is zero.
 	Held      bool
 	HoldUntil time.Time
+	// HeldAt is when the hold began, kept after its end; zero for none.
+	HeldAt time.Time
+	// InDoubt says that an earlier attempt may have delivered it.
+	InDoubt bool
 	// Reason says in words why it waits, or why it ends.
 	Reason string
+	// Tell is what it has still to tell.
+	Tell Tell
+	// Hint is the recipient as people may see it: "b***@example.com".
+	Hint string
 	// Ending is set while it is settling.
 	Ending Ending
 	// DueAt is when it shall leave, ExpiresAt when it is of no use any more.
@@ -52,9 +60,15 @@ type Mail struct {
 	Envelope []byte
 }
 
-// WakeAt is the time at which something has to be decided about a mail that
-// waits: it is due, its hold ends, or it expires.
+// atOnce is the WakeAt of what has something to tell.
+const atOnce = 1 // microseconds since 1970; 0 is no time
+
+// WakeAt is the time at which something has to be done about a mail that
+// waits: it has an event to tell, it is due, its hold ends, or it expires.
 func (m Mail) WakeAt() time.Time {
+	if m.Tell != 0 {
+		return time.UnixMicro(atOnce)
+	}
 	at := m.DueAt
 	if m.Held {
 		at = m.HoldUntil
@@ -81,7 +95,7 @@ func (m Mail) Ref() Ref { return Ref{ID: m.ID, Attempt: m.Attempt} }
 // Decide says what has to become of m at now, when its recipient is
 // suppressed (or not): the state it goes to and, for Settling, how it ends and
 // why. A mail that is not to move keeps its state; one whose hold has ended
-// comes back with Held false.
+// comes back with Held false, and that to tell.
 func (m Mail) Decide(now time.Time, suppressed string) Mail {
 	switch {
 	case !m.State.Waits():
@@ -90,11 +104,20 @@ func (m Mail) Decide(now time.Time, suppressed string) Mail {
 		m.State, m.Ending, m.Reason = Settling, Expired, "expired while waiting"
 	case m.Held && (m.HoldUntil.IsZero() || m.HoldUntil.After(now)):
 	case m.DueAt.After(now):
-		m.Held, m.HoldUntil = false, time.Time{}
+		m = m.letGo()
 	case suppressed != "":
 		m.State, m.Ending, m.Reason = Settling, Suppressed, suppressed
 	default:
-		m.State, m.Held, m.HoldUntil = Leaving, false, time.Time{}
+		m = m.letGo()
+		m.State = Leaving
+	}
+	return m
+}
+
+// letGo ends a hold whose time is over.
+func (m Mail) letGo() Mail {
+	if m.Held {
+		m.Held, m.HoldUntil, m.Tell = false, time.Time{}, m.Tell|TellDecided
 	}
 	return m
 }

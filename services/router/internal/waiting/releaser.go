@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,36 +12,45 @@ import (
 	"kurir.dev/kit/backoff"
 )
 
-// Queue is what the releaser asks of the store.
+// Queue is what the releaser asks of the store. lane is one of the lanes that
+// are configured, or "" for the mail of all others.
 type Queue interface {
-	// Claim decides about mail whose time has come (Mail.Decide), at most
-	// limit of it, and gives back what is now Leaving or Settling. No other
-	// claim gets it before lease, among replicas too.
-	Claim(ctx context.Context, now, lease time.Time, limit int) ([]Mail, error)
+	// Claim decides about mail of a lane whose time has come (Mail.Decide), at
+	// most limit of it, and gives back what is now Leaving or Settling, and
+	// what waits on but has something to tell. No other claim gets it before
+	// lease, among replicas too.
+	Claim(ctx context.Context, lane string, now, lease time.Time, limit int) ([]Mail, error)
 	// Finish forgets mail that has left, and remembers that it did.
 	Finish(ctx context.Context, refs []Ref, now time.Time) error
+	// Told notes that mail that waits on has told what it had to, and gives it
+	// back.
+	Told(ctx context.Context, told Tell, refs []Ref) error
 	// Postpone gives claimed mail back, to be claimed again at wake.
 	Postpone(ctx context.Context, refs []Ref, wake time.Time) error
-	// NextWake is when the next mail has to be decided about; zero for never.
-	NextWake(ctx context.Context) (time.Time, error)
+	// NextWake is when the next mail of a lane has to be decided about; zero
+	// for never.
+	NextWake(ctx context.Context, lane string) (time.Time, error)
 }
 
-// Carrier tells Kafka what was decided. Both verbs return once it is acked and
-// may be repeated.
+// Carrier tells Kafka what was decided. Each verb also tells what Mail.Tell
+// names, returns once all is acked, and may be repeated.
 type Carrier interface {
-	// Release puts a mail onto its lane with its attempt.
+	// Release puts a mail onto its lane with its attempt, and tells that.
 	Release(ctx context.Context, m Mail) error
-	// Settle tells the mail's final event.
+	// Settle tells the mail's final event; of a mail whose envelope cannot be
+	// opened by what the room knows of it.
 	Settle(ctx context.Context, m Mail) error
+	// Tell tells no more than Mail.Tell.
+	Tell(ctx context.Context, m Mail) error
 }
 
 // ErrUnreadable is what a Carrier answers for an envelope it cannot open. The
-// mail stays in the room: the key may come back.
+// mail stays in the room until it expires: the key may come back.
 var ErrUnreadable = errors.New("envelope cannot be opened")
 
 // Config bounds the releaser.
 type Config struct {
-	// Batch is how many mails are claimed at once.
+	// Batch is how many mails of a lane are claimed at once.
 	Batch int `yaml:"batch"`
 	// Workers is how many of them are told to Kafka at the same time.
 	Workers int `yaml:"workers"`
@@ -57,7 +65,7 @@ type Config struct {
 
 // Default is for production.
 func Default() Config {
-	return Config{Batch: 256, Workers: 64, Lease: 30 * time.Second, Poll: 5 * time.Second, Remember: 7 * 24 * time.Hour}
+	return Config{Batch: 128, Workers: 64, Lease: 30 * time.Second, Poll: 5 * time.Second, Remember: 7 * 24 * time.Hour}
 }
 
 // Validate reports every fault of c, joined.
@@ -83,15 +91,20 @@ func (c Config) Validate() error {
 // Meter counts what leaves the room; nil fields are not called.
 type Meter struct {
 	// Left is called for each mail that left, with its lane and "released",
-	// "cancelled", "expired" or "suppressed".
+	// "cancelled", "expired", "suppressed" or "delivered".
 	Left func(ctx context.Context, lane, how string)
+	// Unreadable is called each time a mail could not be opened; ended says
+	// that it was given up as expired.
+	Unreadable func(ctx context.Context, lane string, ended bool)
 }
 
 // unreadable is how long a mail that cannot be opened rests between tries.
 const unreadable = time.Hour
 
 // Releaser sees mail out of the room when its time has come. Run it once in a
-// process; replicas share the work through claims.
+// process; replicas share the work through claims. Each lane has a clerk of its
+// own, so that however much of one lane is due, or however slowly it goes, the
+// others leave in time.
 type Releaser struct {
 	queue   Queue
 	carrier Carrier
@@ -100,45 +113,61 @@ type Releaser struct {
 	meter   Meter
 	now     func() time.Time
 	pause   backoff.Policy
-	signal  chan struct{}
-
-	mu   sync.Mutex
-	next time.Time // when the loop means to wake; zero while it is awake
+	clerks  map[string]*clerk // by lane; "" for all lanes that are not configured
 }
 
-// NewReleaser makes a releaser; see Run.
-func NewReleaser(q Queue, c Carrier, cfg Config, log *slog.Logger, meter Meter, now func() time.Time) *Releaser {
-	return &Releaser{
+// NewReleaser makes a releaser of the lanes that are configured; see Run.
+func NewReleaser(q Queue, c Carrier, lanes []string, cfg Config, log *slog.Logger, meter Meter, now func() time.Time) *Releaser {
+	r := &Releaser{
 		queue: q, carrier: c, cfg: cfg, log: log, meter: meter, now: now,
 		pause:  backoff.Policy{Base: 200 * time.Millisecond, Max: 15 * time.Second},
-		signal: make(chan struct{}, 1),
+		clerks: map[string]*clerk{"": newClerk("")},
 	}
+	for _, lane := range lanes {
+		r.clerks[lane] = newClerk(lane)
+	}
+	return r
 }
 
-// Wake tells the releaser that something has to be decided at a time. It never
-// blocks; zero means now.
-func (r *Releaser) Wake(at time.Time) {
-	r.mu.Lock()
-	sleeping := !r.next.IsZero() && !at.Before(r.next)
-	r.mu.Unlock()
-	if sleeping {
-		return
+// Wake tells the releaser that something has to be decided about a lane's mail
+// at a time. It never blocks; zero means now.
+func (r *Releaser) Wake(lane string, at time.Time) {
+	c, ok := r.clerks[lane]
+	if !ok {
+		c = r.clerks[""]
 	}
-	select {
-	case r.signal <- struct{}{}:
-	default:
+	c.wake(at)
+}
+
+// WakeAll tells it that something may have to be decided about any mail now.
+func (r *Releaser) WakeAll() {
+	for _, c := range r.clerks {
+		c.wake(time.Time{})
 	}
 }
 
 // Run works until ctx ends, then sees out what it has claimed and returns nil.
 // Faults of store and broker are logged and tried again with a growing pause.
 func (r *Releaser) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for _, c := range r.clerks {
+		g.Go(func() error {
+			r.work(ctx, c)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// work sees out the mail of one lane.
+func (r *Releaser) work(ctx context.Context, c *clerk) {
 	tries := 0
 	for ctx.Err() == nil {
-		full, err := r.round(ctx)
+		full, err := r.round(ctx, c.lane)
 		if err != nil && ctx.Err() == nil {
 			tries++
-			r.log.WarnContext(ctx, "waiting mail could not leave", slog.Any("error", err), slog.Int("attempt", tries))
+			r.log.WarnContext(ctx, "waiting mail could not leave",
+				slog.String("lane", c.lane), slog.Any("error", err), slog.Int("attempt", tries))
 			_ = r.pause.Wait(ctx, tries) // the loop looks at ctx
 			continue
 		}
@@ -146,18 +175,17 @@ func (r *Releaser) Run(ctx context.Context) error {
 		if full {
 			continue
 		}
-		if err := r.rest(ctx); err != nil && ctx.Err() == nil {
+		if err := r.rest(ctx, c); err != nil && ctx.Err() == nil {
 			r.log.WarnContext(ctx, "waiting store did not answer", slog.Any("error", err))
 			_ = r.pause.Wait(ctx, 1) // the loop looks at ctx
 		}
 	}
-	return nil
 }
 
 // round sees one batch out and tells whether there may be more.
-func (r *Releaser) round(ctx context.Context) (bool, error) {
+func (r *Releaser) round(ctx context.Context, lane string) (bool, error) {
 	now := r.now()
-	mails, err := r.queue.Claim(ctx, now, now.Add(r.cfg.Lease), r.cfg.Batch)
+	mails, err := r.queue.Claim(ctx, lane, now, now.Add(r.cfg.Lease), r.cfg.Batch)
 	if err != nil {
 		return false, fmt.Errorf("claiming: %w", err)
 	}
@@ -171,51 +199,85 @@ func (r *Releaser) round(ctx context.Context) (bool, error) {
 	return len(mails) == r.cfg.Batch, r.seeOut(work, mails)
 }
 
-// seeOut tells Kafka about each mail and forgets those that were acked.
+// seeOut tells Kafka about each mail and notes what was acked.
 func (r *Releaser) seeOut(ctx context.Context, mails []Mail) error {
 	failed := make([]error, len(mails))
 	var g errgroup.Group
 	g.SetLimit(r.cfg.Workers)
-	for i, m := range mails {
+	for i := range mails {
 		g.Go(func() error {
-			if m.State == Leaving {
-				failed[i] = r.carrier.Release(ctx, m)
-			} else {
-				failed[i] = r.carrier.Settle(ctx, m)
-			}
+			failed[i] = r.tell(ctx, &mails[i])
 			return nil
 		})
 	}
 	_ = g.Wait() // the faults are in failed
 
-	var gone, again, closed []Ref
+	now := r.now()
+	var gone, again []Ref
+	told, closed := make(map[Tell][]Ref), make(map[time.Time][]Ref)
 	var first error
 	for i, m := range mails {
 		switch {
+		case failed[i] == nil && m.State.Waits():
+			told[m.Tell] = append(told[m.Tell], m.Ref())
 		case failed[i] == nil:
 			gone = append(gone, m.Ref())
 			r.count(ctx, m)
 		case errors.Is(failed[i], ErrUnreadable):
 			r.log.ErrorContext(ctx, "waiting mail cannot be opened; is a key missing?",
-				slog.String("mail_id", m.ID), slog.Any("error", failed[i]))
-			closed = append(closed, m.Ref())
+				slog.String("mail_id", m.ID), slog.String("lane", m.Lane), slog.Time("expires_at", m.ExpiresAt), slog.Any("error", failed[i]))
+			next := now.Add(unreadable)
+			if m.ExpiresAt.Before(next) {
+				next = m.ExpiresAt
+			}
+			closed[next] = append(closed[next], m.Ref())
 		default:
 			again = append(again, m.Ref())
 			first = failed[i]
 		}
 	}
-	now := r.now()
 	errs := []error{first}
 	if len(gone) > 0 {
 		errs = append(errs, r.queue.Finish(ctx, gone, now))
 	}
+	for what, refs := range told {
+		errs = append(errs, r.queue.Told(ctx, what, refs))
+	}
 	if len(again) > 0 {
 		errs = append(errs, r.queue.Postpone(ctx, again, now))
 	}
-	if len(closed) > 0 {
-		errs = append(errs, r.queue.Postpone(ctx, closed, now.Add(unreadable)))
+	for next, refs := range closed {
+		errs = append(errs, r.queue.Postpone(ctx, refs, next))
 	}
 	return errors.Join(errs...)
+}
+
+// tell does for one mail what was decided about it. One that cannot be opened
+// and whose time is over ends as expired.
+func (r *Releaser) tell(ctx context.Context, m *Mail) error {
+	var err error
+	switch m.State {
+	case Settling:
+		return r.carrier.Settle(ctx, *m)
+	case Leaving:
+		err = r.carrier.Release(ctx, *m)
+	default:
+		err = r.carrier.Tell(ctx, *m)
+	}
+	if !errors.Is(err, ErrUnreadable) {
+		return err
+	}
+	over := m.State == Leaving && !m.ExpiresAt.After(r.now())
+	if r.meter.Unreadable != nil {
+		r.meter.Unreadable(ctx, m.Lane, over)
+	}
+	if !over {
+		return err
+	}
+	r.log.ErrorContext(ctx, "waiting mail expired unopened; its key never came back",
+		slog.String("mail_id", m.ID), slog.String("lane", m.Lane))
+	m.State, m.Ending, m.Reason = Settling, Expired, "expired; it could not be opened any more"
+	return r.carrier.Settle(ctx, *m)
 }
 
 func (r *Releaser) count(ctx context.Context, m Mail) {
@@ -230,8 +292,8 @@ func (r *Releaser) count(ctx context.Context, m Mail) {
 }
 
 // rest sleeps until the next mail's time, a Wake, or cfg.Poll.
-func (r *Releaser) rest(ctx context.Context) error {
-	next, err := r.queue.NextWake(ctx)
+func (r *Releaser) rest(ctx context.Context, c *clerk) error {
+	next, err := r.queue.NextWake(ctx, c.lane)
 	if err != nil {
 		return fmt.Errorf("asking for the next due mail: %w", err)
 	}
@@ -240,25 +302,6 @@ func (r *Releaser) rest(ctx context.Context) error {
 	if !next.IsZero() && next.Before(until) {
 		until = next
 	}
-	r.setNext(until)
-	defer r.setNext(time.Time{})
-	sleep(ctx, until.Sub(now), r.signal)
+	c.sleep(ctx, now, until)
 	return nil
-}
-
-func (r *Releaser) setNext(t time.Time) {
-	r.mu.Lock()
-	r.next = t
-	r.mu.Unlock()
-}
-
-// sleep waits for d, the end of ctx, or a signal.
-func sleep(ctx context.Context, d time.Duration, signal <-chan struct{}) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	case <-signal:
-	}
 }

@@ -3,6 +3,7 @@ package waiting_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -23,6 +24,8 @@ type room struct {
 	err      error // of telling
 	claimErr error
 	claims   int
+	slow     time.Duration // how long a bulk mail takes to leave
+	unread   []string
 }
 
 func newRoom(mails ...waiting.Mail) *room {
@@ -39,13 +42,13 @@ func (r *room) add(m waiting.Mail) {
 	r.mails[m.ID], r.wake[m.ID] = m, m.WakeAt()
 }
 
-func (r *room) Claim(_ context.Context, now, lease time.Time, limit int) ([]waiting.Mail, error) {
+func (r *room) Claim(_ context.Context, lane string, now, lease time.Time, limit int) ([]waiting.Mail, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claims++
 	var claimed []waiting.Mail
 	for id, m := range r.mails {
-		if r.wake[id].After(now) || len(claimed) == limit {
+		if m.Lane != lane || r.wake[id].After(now) || len(claimed) == limit {
 			continue
 		}
 		m = m.Decide(now, "")
@@ -65,6 +68,17 @@ func (r *room) Finish(_ context.Context, refs []waiting.Ref, _ time.Time) error 
 	return nil
 }
 
+func (r *room) Told(_ context.Context, told waiting.Tell, refs []waiting.Ref) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ref := range refs {
+		m := r.mails[ref.ID]
+		m.Tell &^= told
+		r.mails[ref.ID], r.wake[ref.ID] = m, m.WakeAt()
+	}
+	return nil
+}
+
 func (r *room) Postpone(_ context.Context, refs []waiting.Ref, wake time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,11 +88,14 @@ func (r *room) Postpone(_ context.Context, refs []waiting.Ref, wake time.Time) e
 	return nil
 }
 
-func (r *room) NextWake(context.Context) (time.Time, error) {
+func (r *room) NextWake(_ context.Context, lane string) (time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var next time.Time
-	for _, w := range r.wake {
+	for id, w := range r.wake {
+		if r.mails[id].Lane != lane {
+			continue
+		}
 		if next.IsZero() || w.Before(next) {
 			next = w
 		}
@@ -86,10 +103,31 @@ func (r *room) NextWake(context.Context) (time.Time, error) {
 	return next, nil
 }
 
-func (r *room) Release(_ context.Context, m waiting.Mail) error { return r.tell("released " + m.ID) }
+func (r *room) Release(ctx context.Context, m waiting.Mail) error {
+	if m.Lane == "bulk" {
+		select {
+		case <-time.After(r.slow):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return r.tell("released " + m.ID)
+}
 
+// Settle does without the envelope.
 func (r *room) Settle(_ context.Context, m waiting.Mail) error {
+	r.mu.Lock()
+	if errors.Is(r.err, waiting.ErrUnreadable) {
+		defer r.mu.Unlock()
+		r.told, r.toldAt = append(r.told, m.Ending.String()+" "+m.ID), append(r.toldAt, time.Now())
+		return nil
+	}
+	r.mu.Unlock()
 	return r.tell(m.Ending.String() + " " + m.ID)
+}
+
+func (r *room) Tell(_ context.Context, m waiting.Mail) error {
+	return r.tell(fmt.Sprintf("told %d of %s", m.Tell, m.ID))
 }
 
 func (r *room) tell(what string) error {
@@ -118,7 +156,13 @@ func (r *room) said() []string {
 func run(t *testing.T, r *room, test func(rel *waiting.Releaser)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		rel := waiting.NewReleaser(r, r, waiting.Default(), slog.New(slog.DiscardHandler), waiting.Meter{}, time.Now)
+		rel := waiting.NewReleaser(r, r, []string{"otp", "bulk"}, waiting.Default(), slog.New(slog.DiscardHandler), waiting.Meter{
+			Unreadable: func(_ context.Context, lane string, ended bool) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.unread = append(r.unread, fmt.Sprintf("%s ended %v", lane, ended))
+			},
+		}, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- rel.Run(ctx) }()
@@ -134,7 +178,7 @@ func run(t *testing.T, r *room, test func(rel *waiting.Releaser)) {
 func bubble() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func waits(id string, in time.Duration) waiting.Mail {
-	return waiting.Mail{ID: id, Attempt: 2, State: waiting.Deferred, DueAt: bubble().Add(in), ExpiresAt: bubble().Add(time.Hour)}
+	return waiting.Mail{ID: id, Lane: "otp", Attempt: 2, State: waiting.Deferred, DueAt: bubble().Add(in), ExpiresAt: bubble().Add(time.Hour)}
 }
 
 func pass(d time.Duration) {
@@ -155,7 +199,7 @@ func TestReleaserWakesInTime(t *testing.T) {
 			t.Errorf("told %v, want a released to the millisecond", got)
 		}
 		r.add(waits("b", 1600*time.Millisecond))
-		rel.Wake(bubble().Add(1600 * time.Millisecond))
+		rel.Wake("otp", bubble().Add(1600*time.Millisecond))
 		pass(100 * time.Millisecond)
 		if got := r.said(); !slices.Equal(got, []string{"released a", "released b"}) {
 			t.Errorf("told %v, want b too: it woke the releaser", got)
@@ -169,7 +213,7 @@ func TestReleaserIsNotWokenForLater(t *testing.T) {
 	run(t, r, func(rel *waiting.Releaser) {
 		synctest.Wait()
 		before := r.claims
-		rel.Wake(bubble().Add(2 * time.Second))
+		rel.Wake("otp", bubble().Add(2*time.Second))
 		synctest.Wait()
 		if r.claims != before {
 			t.Errorf("claimed %d times for mail that is due later", r.claims-before)
@@ -204,16 +248,90 @@ func TestReleaserTriesAgain(t *testing.T) {
 	})
 }
 
+// TestReleaserKeepsWhatItCannotOpen: until its time is over, for the key may
+// come back.
 func TestReleaserKeepsWhatItCannotOpen(t *testing.T) {
 	t.Parallel()
-	r := newRoom(waits("a", 0))
+	m := waits("a", 0)
+	m.ExpiresAt = bubble().Add(150 * time.Minute)
+	r := newRoom(m)
 	r.err = waiting.ErrUnreadable
 	run(t, r, func(*waiting.Releaser) {
-		pass(2 * time.Hour)
+		pass(90 * time.Minute)
 		r.fail(nil)
-		pass(2 * time.Hour)
+		pass(time.Hour)
 		if got := r.said(); !slices.Equal(got, []string{"released a"}) {
-			t.Errorf("told %v, want a released once the key was back, though its time was over", got)
+			t.Errorf("told %v, want a released once the key was back", got)
+		}
+		if want := []string{"otp ended false", "otp ended false"}; !slices.Equal(r.unread, want) {
+			t.Errorf("counted %v, want %v", r.unread, want)
+		}
+	})
+}
+
+// TestReleaserEndsWhatItCannotOpen: a mail whose key never comes back ends as
+// expired, at the moment it expires, and loudly.
+func TestReleaserEndsWhatItCannotOpen(t *testing.T) {
+	t.Parallel()
+	m := waits("a", 0)
+	m.ExpiresAt = bubble().Add(90 * time.Minute)
+	r := newRoom(m)
+	r.err = waiting.ErrUnreadable
+	run(t, r, func(*waiting.Releaser) {
+		pass(90*time.Minute - 1)
+		if got := r.said(); len(got) != 0 {
+			t.Errorf("told %v before it expired", got)
+		}
+		pass(1)
+		if got := r.said(); !slices.Equal(got, []string{"expired a"}) || len(r.mails) != 0 {
+			t.Errorf("told %v and kept %v, want a expired and forgotten", got, r.mails)
+		}
+		if last := r.unread[len(r.unread)-1]; last != "otp ended true" {
+			t.Errorf("counted %v, want the end at last", r.unread)
+		}
+	})
+}
+
+// TestReleaserLanesApart: a lane whose mail does not go holds up no other.
+func TestReleaserLanesApart(t *testing.T) {
+	t.Parallel()
+	r := newRoom(waits("code", time.Second))
+	r.slow = 10 * time.Second
+	for i := range 300 {
+		m := waits(fmt.Sprintf("bulk %d", i), 0)
+		m.Lane = "bulk"
+		r.add(m)
+	}
+	run(t, r, func(*waiting.Releaser) {
+		pass(time.Second)
+		if got := r.said(); !slices.Equal(got, []string{"released code"}) {
+			t.Errorf("told %v, want the code in time beside the flood", got)
+		}
+		pass(2 * time.Minute)
+		if got := r.said(); len(got) != 301 {
+			t.Errorf("told %d, want all", len(got))
+		}
+	})
+}
+
+// TestReleaserTells: an event that is owed is told at once, until it is acked,
+// and the mail waits on.
+func TestReleaserTells(t *testing.T) {
+	t.Parallel()
+	m := waits("a", 10*time.Minute)
+	m.Tell = waiting.TellHeld | waiting.TellDecided
+	r := newRoom(m)
+	r.err = errors.New("broker is gone")
+	run(t, r, func(*waiting.Releaser) {
+		pass(time.Minute)
+		r.fail(nil)
+		pass(time.Minute)
+		if got := r.said(); !slices.Equal(got, []string{"told 6 of a"}) {
+			t.Errorf("told %v, want what was owed once", got)
+		}
+		pass(8 * time.Minute)
+		if got := r.said(); !slices.Equal(got, []string{"told 6 of a", "released a"}) {
+			t.Errorf("told %v, want it released in its time", got)
 		}
 	})
 }

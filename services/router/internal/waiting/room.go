@@ -15,7 +15,10 @@ type Desk interface {
 	// counts it.
 	Cancel(ctx context.Context, s Scope, reason string, now time.Time) (int64, error)
 	// Hold holds what waits and counts it; until zero holds without an end.
-	Hold(ctx context.Context, s Scope, reason string, until time.Time) (int64, error)
+	Hold(ctx context.Context, s Scope, reason string, until, now time.Time) (int64, error)
+	// Decide lets held mail go when ending is zero, and else moves it to
+	// Settling with that ending; what is not held it passes over. It counts.
+	Decide(ctx context.Context, s Scope, ending Ending, reason string, now time.Time) (int64, error)
 	// Release makes what waits due now and counts it.
 	Release(ctx context.Context, s Scope, now time.Time) (int64, error)
 	// List lists what is in the room by due time, after the cursor.
@@ -68,7 +71,7 @@ func (r *Room) Hold(ctx context.Context, s Scope, reason string, until time.Time
 	if !until.IsZero() && !until.After(r.now()) {
 		return 0, fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, "until", "lies in the past")
 	}
-	n, err := r.desk.Hold(ctx, s, reason, until)
+	n, err := r.desk.Hold(ctx, s, reason, until, r.now())
 	return r.done(ctx, s, n, err)
 }
 
@@ -79,6 +82,19 @@ func (r *Room) Release(ctx context.Context, s Scope) (int64, error) {
 		return 0, err
 	}
 	n, err := r.desk.Release(ctx, s, r.now())
+	return r.done(ctx, s, n, err)
+}
+
+// Decide ends the hold of held mail: with a zero ending it goes to its lane,
+// marked as a possible duplicate when it was in doubt; else it comes to that
+// ending. Mail of the scope that is not held is passed over. It tells how many;
+// errors as for Cancel.
+func (r *Room) Decide(ctx context.Context, s Scope, ending Ending, reason string) (int64, error) {
+	if err := s.Narrow(); err != nil {
+		return 0, err
+	}
+	s.Held = true
+	n, err := r.desk.Decide(ctx, s, ending, reason, r.now())
 	return r.done(ctx, s, n, err)
 }
 
@@ -103,6 +119,8 @@ func (r *Room) done(ctx context.Context, s Scope, n int64, err error) (int64, er
 	switch {
 	case err != nil:
 		return 0, err
+	case known && s.Held:
+		return 0, fault.Newf(fault.Precondition, faultv1.Reason_REASON_MAIL_SETTLED, "mail is not held")
 	case known:
 		return 0, fault.Newf(fault.Precondition, faultv1.Reason_REASON_MAIL_SETTLED, "mail does not wait any more")
 	}

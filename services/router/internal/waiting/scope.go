@@ -17,6 +17,8 @@ type Scope struct {
 	Domain   string
 	Site     string
 	Kind     mail.Kind
+	// Held and InDoubt leave out what is not.
+	Held, InDoubt bool
 }
 
 // Narrow refuses a scope that names nothing beside the tenant: verbs that

@@ -18,7 +18,9 @@ package waiting
 //
 // Leaving and Settling are decided for good: a mail that is Leaving may already
 // lie on its lane, so nothing cancels or expires it here any more, and one that
-// is Settling may already have told its final event.
+// is Settling may already have told its final event. One exception: a mail that
+// is Leaving and whose envelope cannot be opened lies on no lane of ours, and
+// ends as Expired when its time is over.
 type State uint8
 
 // The states.
@@ -80,6 +82,8 @@ const (
 	Cancelled Ending = iota + 1
 	Expired
 	Suppressed
+	// Delivered is a decision about mail that was in doubt.
+	Delivered
 )
 
 // String is the ending as stores keep it; empty for none.
@@ -91,16 +95,30 @@ func (e Ending) String() string {
 		return "expired"
 	case Suppressed:
 		return "suppressed"
+	case Delivered:
+		return "delivered"
 	}
 	return ""
 }
 
 // ParseEnding reads what String wrote; zero for anything else.
 func ParseEnding(s string) Ending {
-	for _, e := range []Ending{Cancelled, Expired, Suppressed} {
+	for _, e := range []Ending{Cancelled, Expired, Suppressed, Delivered} {
 		if e.String() == s {
 			return e
 		}
 	}
 	return 0
 }
+
+// Tell are events that a mail in the room has still to tell, as bits: they are
+// noted in the transaction that makes them true and forgotten once the broker
+// has them, so each is told at least once.
+type Tell uint8
+
+// What there is to tell.
+const (
+	TellScheduled Tell = 1 << iota
+	TellHeld
+	TellDecided
+)

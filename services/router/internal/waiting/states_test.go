@@ -30,7 +30,7 @@ func TestStates(t *testing.T) {
 	if got := waiting.ParseState("elsewhere"); got != 0 {
 		t.Errorf("ParseState(elsewhere) = %v, want none", got)
 	}
-	for _, e := range []waiting.Ending{0, waiting.Cancelled, waiting.Expired, waiting.Suppressed} {
+	for _, e := range []waiting.Ending{0, waiting.Cancelled, waiting.Expired, waiting.Suppressed, waiting.Delivered} {
 		if got := waiting.ParseEnding(e.String()); got != e {
 			t.Errorf("ParseEnding(%q) = %v, want %v", e, got, e)
 		}
@@ -71,6 +71,9 @@ func TestDecide(t *testing.T) {
 			if got.State != c.state || got.Ending != c.ending || got.Held != c.held {
 				t.Errorf("Decide() = %v %v held %v, want %v %v held %v", got.State, got.Ending, got.Held, c.state, c.ending, c.held)
 			}
+			if owes := m.Held && !got.Held; owes != (got.Tell&waiting.TellDecided != 0) {
+				t.Errorf("Decide() tells %v, want the end of a hold told and nothing else", got.Tell)
+			}
 			if got.State != m.State && !m.State.May(got.State) {
 				t.Errorf("Decide() went from %v to %v, which is not allowed", m.State, got.State)
 			}
@@ -90,6 +93,7 @@ func TestWakeAt(t *testing.T) {
 		"held":               {waiting.Mail{DueAt: due, ExpiresAt: expires, Held: true}, expires},
 		"held a while":       {waiting.Mail{DueAt: due, ExpiresAt: expires, Held: true, HoldUntil: noon()}, noon()},
 		"held too long":      {waiting.Mail{DueAt: due, ExpiresAt: expires, Held: true, HoldUntil: expires.Add(1)}, expires},
+		"something to tell":  {waiting.Mail{DueAt: due, ExpiresAt: expires, Held: true, Tell: waiting.TellHeld}, time.UnixMicro(1)},
 		"hold does not hurt": {waiting.Mail{DueAt: due, ExpiresAt: expires, HoldUntil: noon()}, due},
 	} {
 		if got := c.mail.WakeAt(); !got.Equal(c.want) {

@@ -57,12 +57,15 @@ func envelope(m mail.Mail) (*eventsv1.MailEnvelope, error) {
 		ExpiresAt:    timestamppb.New(m.ExpiresAt),
 		Facts:        f,
 		Content:      &eventsv1.MailEnvelope_Message{Message: m.Message},
+
+		PossibleDuplicate: m.Doubtful,
 	}, nil
 }
 
-// Deferred is the waiting-room form of a deferral, but for its envelope, which
-// is sealed by whoever stores it.
-func Deferred(d *eventsv1.Deferral) waiting.Mail {
+// Deferred is the waiting-room form of a deferral that was told at a time, but
+// for its envelope, which is sealed by whoever stores it. A deferral is held
+// when nobody knows whether the mail was delivered.
+func Deferred(d *eventsv1.Deferral, at time.Time) waiting.Mail {
 	e := d.GetEnvelope()
 	m := waiting.Mail{
 		ID:        e.GetMailId(),
@@ -75,9 +78,14 @@ func Deferred(d *eventsv1.Deferral) waiting.Mail {
 		Attempt:   e.GetAttempt(),
 		State:     waiting.Deferred,
 		Held:      d.GetHeld(),
+		InDoubt:   d.GetHeld() || e.GetPossibleDuplicate(),
+		Hint:      mail.Hint(e.GetRecipient()),
 		Reason:    d.GetReason(),
 		DueAt:     moment(d.GetDueAt()),
 		ExpiresAt: moment(e.GetExpiresAt()),
+	}
+	if m.Held {
+		m.HeldAt = at.UTC().Truncate(time.Microsecond)
 	}
 	// Whatever came through admission parses; a foreign one still has a key.
 	key := e.GetRecipient()

@@ -27,16 +27,43 @@ func event(e *eventsv1.MailEnvelope, t eventsv1.EventType, attempt uint32, at ti
 	}
 }
 
-// accepted is the event of a mail that came into custody.
+// accepted is the event of a mail that came into custody and goes at once.
 func accepted(e *eventsv1.MailEnvelope, r admission.Receipt) *eventsv1.Event {
-	t := eventsv1.EventType_EVENT_TYPE_ACCEPTED
-	detail := &eventsv1.Acceptance{ExpiresAt: timestamppb.New(r.ExpiresAt)}
-	if r.Scheduled() {
-		t = eventsv1.EventType_EVENT_TYPE_SCHEDULED
-		detail.SendAt = timestamppb.New(r.SendAt)
-	}
-	ev := event(e, t, 0, r.AcceptedAt)
-	ev.Detail = &eventsv1.Event_Acceptance{Acceptance: detail}
+	ev := event(e, eventsv1.EventType_EVENT_TYPE_ACCEPTED, 0, r.AcceptedAt)
+	ev.Detail = &eventsv1.Event_Acceptance{Acceptance: &eventsv1.Acceptance{ExpiresAt: timestamppb.New(r.ExpiresAt)}}
+	return ev
+}
+
+// scheduled is the event of a mail that came into custody and waits.
+func scheduled(e *eventsv1.MailEnvelope, w waiting.Mail) *eventsv1.Event {
+	ev := event(e, eventsv1.EventType_EVENT_TYPE_SCHEDULED, 0, e.GetAcceptedAt().AsTime())
+	ev.Detail = &eventsv1.Event_Acceptance{Acceptance: &eventsv1.Acceptance{
+		ExpiresAt: timestamppb.New(w.ExpiresAt), SendAt: timestamppb.New(w.DueAt),
+	}}
+	return ev
+}
+
+// held is the event of a mail that an operator holds. Like decided it belongs
+// to the release before the one it waits for, and is named by the time its hold
+// began: a mail may be held more than once.
+func held(e *eventsv1.MailEnvelope, w waiting.Mail) *eventsv1.Event {
+	ev := holding(e, w, eventsv1.EventType_EVENT_TYPE_HELD, w.HeldAt)
+	ev.Detail = &eventsv1.Event_AttemptDetail{AttemptDetail: &eventsv1.Attempt{
+		Site: w.Site, Stage: eventsv1.Stage_STAGE_QUEUE, Text: w.Reason, PossibleDuplicate: w.InDoubt,
+	}}
+	return ev
+}
+
+// decided is the event of a hold that ended.
+func decided(e *eventsv1.MailEnvelope, w waiting.Mail, at time.Time) *eventsv1.Event {
+	ev := holding(e, w, eventsv1.EventType_EVENT_TYPE_DECIDED, at)
+	ev.Detail = &eventsv1.Event_Note{Note: &eventsv1.Note{Reason: w.Reason}}
+	return ev
+}
+
+func holding(e *eventsv1.MailEnvelope, w waiting.Mail, t eventsv1.EventType, at time.Time) *eventsv1.Event {
+	ev := event(e, t, max(w.Attempt, 1)-1, at)
+	ev.EventId = record.EventID(e.GetMailId(), ev.GetAttempt(), uint32(w.HeldAt.Unix()), t)
 	return ev
 }
 
@@ -51,17 +78,21 @@ func released(e *eventsv1.MailEnvelope, w waiting.Mail, at time.Time) *eventsv1.
 // the release before the one it waited for.
 func settled(e *eventsv1.MailEnvelope, w waiting.Mail, at time.Time) *eventsv1.Event {
 	attempt := max(w.Attempt, 1) - 1
-	if w.Ending == waiting.Expired {
+	detail := &eventsv1.Attempt{Site: w.Site, Stage: eventsv1.Stage_STAGE_QUEUE, Text: w.Reason}
+	if e.GetAcceptedAt() != nil {
+		detail.Elapsed = durationpb.New(at.Sub(e.GetAcceptedAt().AsTime()))
+	}
+	switch w.Ending {
+	case waiting.Expired:
 		ev := event(e, eventsv1.EventType_EVENT_TYPE_EXPIRED, attempt, at)
-		ev.Detail = &eventsv1.Event_AttemptDetail{AttemptDetail: &eventsv1.Attempt{
-			Site:     w.Site,
-			Stage:    eventsv1.Stage_STAGE_QUEUE,
-			Text:     w.Reason,
-			Category: eventsv1.Category_CATEGORY_EXPIRED,
-			Hard:     true,
-			Elapsed:  durationpb.New(at.Sub(e.GetAcceptedAt().AsTime())),
-		}}
+		detail.Category, detail.Hard = eventsv1.Category_CATEGORY_EXPIRED, true
+		ev.Detail = &eventsv1.Event_AttemptDetail{AttemptDetail: detail}
 		return ev
+	case waiting.Delivered: // nobody saw a server say so
+		ev := event(e, eventsv1.EventType_EVENT_TYPE_DELIVERED, attempt, at)
+		ev.Detail = &eventsv1.Event_AttemptDetail{AttemptDetail: detail}
+		return ev
+	case waiting.Cancelled, waiting.Suppressed:
 	}
 	t := eventsv1.EventType_EVENT_TYPE_CANCELLED
 	if w.Ending == waiting.Suppressed {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/telemetry"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
@@ -30,12 +32,20 @@ const (
 type Post struct {
 	producer *broker.Producer
 	codec    *record.Codec
+	gate     *gate.Gate
 	topics   func(lane string) string
 	tracer   trace.Tracer
 	log      *slog.Logger
 	now      func() time.Time
-	events   chan *eventsv1.Event
+	events   chan announcement
 	lost     metric.Int64Counter
+}
+
+// announcement is an event that nobody waits for, and who is told whether the
+// broker has it.
+type announcement struct {
+	event *eventsv1.Event
+	done  func(told bool)
 }
 
 var (
@@ -43,21 +53,21 @@ var (
 	_ waiting.Carrier   = (*Post)(nil)
 )
 
-// NewPost makes a post over a producer. Run must run beside it for Accepted
-// and the events of releases to be told.
+// NewPost makes a post over a producer; g guards the sealing and may be nil.
+// Run must run beside it for Accepted to be told.
 func NewPost(
-	ctx context.Context, c *broker.Client, p *broker.Producer, codec *record.Codec,
+	ctx context.Context, c *broker.Client, p *broker.Producer, codec *record.Codec, g *gate.Gate,
 	t *telemetry.Telemetry, now func() time.Time,
 ) (*Post, error) {
 	lost, err := t.Meter(scope).Int64Counter("kurir_router_events_lost",
-		metric.WithDescription("Events that nobody waited for and the broker did not take."))
+		metric.WithDescription("Events of acceptance that the broker did not take; the sweep tells them again for mail with a key."))
 	if err != nil {
 		return nil, fmt.Errorf("making the counter of lost events: %w", err)
 	}
 	lost.Add(ctx, 0)
 	return &Post{
-		producer: p, codec: codec, topics: c.Topics().Lane, tracer: t.Tracer(scope), log: t.Log, now: now,
-		events: make(chan *eventsv1.Event, announcements), lost: lost,
+		producer: p, codec: codec, gate: g, topics: c.Topics().Lane, tracer: t.Tracer(scope), log: t.Log, now: now,
+		events: make(chan announcement, announcements), lost: lost,
 	}, nil
 }
 
@@ -85,7 +95,7 @@ func (p *Post) publish(ctx context.Context, e *eventsv1.MailEnvelope) error {
 		))
 	defer span.End()
 	e.Traceparent, e.Tracestate = telemetry.Inject(ctx)
-	msg, err := p.codec.Mail(e)
+	msg, err := p.pack(ctx, e)
 	if err == nil {
 		_, err = p.producer.Produce(ctx, msg)
 	}
@@ -96,6 +106,16 @@ func (p *Post) publish(ctx context.Context, e *eventsv1.MailEnvelope) error {
 	return nil
 }
 
+// pack makes the record of an envelope: all computation, hence at the gate.
+func (p *Post) pack(ctx context.Context, e *eventsv1.MailEnvelope) (broker.Message, error) {
+	leave, err := p.gate.Enter(ctx, e.GetLane())
+	if err != nil {
+		return broker.Message{}, err
+	}
+	defer leave()
+	return p.codec.Mail(e)
+}
+
 // Seal implements admission.Carrier.
 func (p *Post) Seal(ctx context.Context, m mail.Mail) ([]byte, error) {
 	e, err := envelope(m)
@@ -103,52 +123,123 @@ func (p *Post) Seal(ctx context.Context, m mail.Mail) ([]byte, error) {
 		return nil, err
 	}
 	e.Traceparent, e.Tracestate = telemetry.Inject(ctx)
+	leave, err := p.gate.Enter(ctx, m.Lane)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return p.codec.SealEnvelope(e)
 }
 
-// Accepted implements admission.Carrier.
-func (p *Post) Accepted(ctx context.Context, m mail.Mail, r admission.Receipt) {
+// Accepted implements admission.Carrier. When the queue is full the event is
+// lost and counted.
+func (p *Post) Accepted(ctx context.Context, m mail.Mail, r admission.Receipt, done func(told bool)) {
+	if done == nil {
+		done = func(bool) {}
+	}
 	f, err := facts(m.Facts)
 	if err != nil {
-		return // Publish or Seal has refused such a mail before
+		done(false) // Publish has refused such a mail before
+		return
 	}
-	e := &eventsv1.MailEnvelope{MailId: m.ID, Tenant: m.Tenant, Lane: m.Lane, Facts: f}
-	e.Traceparent, _ = telemetry.Inject(ctx)
-	p.announce(ctx, accepted(e, r))
+	e := &eventsv1.MailEnvelope{MailId: m.ID, Tenant: m.Tenant, Lane: m.Lane, Facts: f, Traceparent: m.Trace.Parent}
+	if e.GetTraceparent() == "" {
+		e.Traceparent, _ = telemetry.Inject(ctx)
+	}
+	select {
+	case p.events <- announcement{event: accepted(e, r), done: done}:
+	default:
+		p.lost.Add(ctx, 1)
+		done(false)
+	}
 }
 
 // Release implements waiting.Carrier.
 func (p *Post) Release(ctx context.Context, w waiting.Mail) error {
-	e, err := p.open(w)
+	e, err := p.open(ctx, w)
 	if err != nil {
 		return err
 	}
 	e.Attempt = w.Attempt
+	e.PossibleDuplicate = e.GetPossibleDuplicate() || w.InDoubt
 	ctx = telemetry.Extract(ctx, e.GetTraceparent(), e.GetTracestate())
 	if err := p.publish(ctx, e); err != nil {
 		return err
 	}
-	p.announce(ctx, released(e, w, p.now()))
-	return nil
+	return p.say(ctx, append(p.owed(e, w), released(e, w, p.now())))
 }
 
-// Settle implements waiting.Carrier.
+// Settle implements waiting.Carrier. A mail whose envelope does not open ends
+// all the same, with an event that has no facts.
 func (p *Post) Settle(ctx context.Context, w waiting.Mail) error {
-	e, err := p.open(w)
-	if err != nil {
+	e, err := p.open(ctx, w)
+	switch {
+	case errors.Is(err, waiting.ErrUnreadable):
+		e = &eventsv1.MailEnvelope{MailId: w.ID, Tenant: w.Tenant, Lane: w.Lane}
+	case err != nil:
 		return err
 	}
-	msg, err := p.codec.Event(settled(e, w, p.now()))
-	if err == nil {
-		_, err = p.producer.Produce(ctx, msg)
-	}
-	if err != nil {
+	if err := p.say(ctx, append(p.owed(e, w), settled(e, w, p.now()))); err != nil {
 		return fmt.Errorf("telling that a mail is %s: %w", w.Ending, err)
 	}
 	return nil
 }
 
-func (p *Post) open(w waiting.Mail) (*eventsv1.MailEnvelope, error) {
+// Tell implements waiting.Carrier.
+func (p *Post) Tell(ctx context.Context, w waiting.Mail) error {
+	e, err := p.open(ctx, w)
+	if err != nil {
+		return err
+	}
+	return p.say(ctx, p.owed(e, w))
+}
+
+// owed are the events that a waiting mail has still to tell.
+func (p *Post) owed(e *eventsv1.MailEnvelope, w waiting.Mail) []*eventsv1.Event {
+	var evs []*eventsv1.Event
+	if w.Tell&waiting.TellScheduled != 0 {
+		evs = append(evs, scheduled(e, w))
+	}
+	if w.Tell&waiting.TellHeld != 0 {
+		evs = append(evs, held(e, w))
+	}
+	if w.Tell&waiting.TellDecided != 0 {
+		evs = append(evs, decided(e, w, p.now()))
+	}
+	return evs
+}
+
+// say tells events and returns when all are acked.
+func (p *Post) say(ctx context.Context, evs []*eventsv1.Event) error {
+	acks := make(chan error, len(evs))
+	for _, ev := range evs {
+		msg, err := p.codec.Event(ev)
+		if err == nil {
+			err = p.producer.Enqueue(msg, func(_ broker.Position, err error) { acks <- err })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for range evs {
+		select {
+		case err := <-acks:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (p *Post) open(ctx context.Context, w waiting.Mail) (*eventsv1.MailEnvelope, error) {
+	leave, err := p.gate.Enter(ctx, w.Lane)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	e, err := p.codec.OpenEnvelope(w.ID, w.Envelope)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", waiting.ErrUnreadable, err)
@@ -156,28 +247,18 @@ func (p *Post) open(w waiting.Mail) (*eventsv1.MailEnvelope, error) {
 	return e, nil
 }
 
-// announce queues an event that nobody waits for; when the queue is full the
-// event is lost and counted.
-func (p *Post) announce(ctx context.Context, ev *eventsv1.Event) {
-	select {
-	case p.events <- ev:
-	default:
-		p.lost.Add(ctx, 1)
-	}
-}
-
 // Run tells queued events until ctx ends, then what is left, as far as the
 // producer takes it at once.
 func (p *Post) Run(ctx context.Context) error {
 	for {
 		select {
-		case ev := <-p.events:
-			p.tell(ctx, ev)
+		case a := <-p.events:
+			p.announce(ctx, a)
 		case <-ctx.Done():
 			for {
 				select {
-				case ev := <-p.events:
-					p.tell(ctx, ev)
+				case a := <-p.events:
+					p.announce(ctx, a)
 				default:
 					return nil
 				}
@@ -186,22 +267,26 @@ func (p *Post) Run(ctx context.Context) error {
 	}
 }
 
-func (p *Post) tell(ctx context.Context, ev *eventsv1.Event) {
-	missed := func(err error) {
-		p.lost.Add(ctx, 1)
-		p.log.WarnContext(ctx, "event was lost", slog.String("mail_id", ev.GetMailId()), slog.Any("error", err))
+func (p *Post) announce(ctx context.Context, a announcement) {
+	answer := func(err error) {
+		if err != nil {
+			p.lost.Add(ctx, 1)
+			p.log.WarnContext(ctx, "event was lost", slog.String("mail_id", a.event.GetMailId()), slog.Any("error", err))
+		}
+		a.done(err == nil)
 	}
-	msg, err := p.codec.Event(ev)
+	msg, err := p.codec.Event(a.event)
 	if err == nil {
-		err = p.producer.Enqueue(msg, func(_ broker.Position, err error) {
-			if err != nil {
-				missed(err)
-			}
-		})
+		err = p.producer.Enqueue(msg, func(_ broker.Position, err error) { answer(err) })
 	}
 	if err != nil {
-		missed(err)
+		answer(err)
 	}
+}
+
+// Put puts a record where it says and returns where it lies.
+func (p *Post) Put(ctx context.Context, msg broker.Message) (broker.Position, error) {
+	return p.producer.Produce(ctx, msg)
 }
 
 // Dead puts a record that cannot be decoded onto the dead topic.

@@ -80,10 +80,11 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	e.Attempt = 2
 	got := Deferred(&eventsv1.Deferral{
 		Envelope: e, DueAt: timestamppb.New(noon().Add(time.Minute)), Reason: "greylisted", Site: "example.net", Held: true,
-	})
+	}, noon())
 	wantWaiting := waiting.Mail{
 		ID: "m1", Tenant: "acme", Lane: "billing", Kind: mail.KindBill, Domain: "example.com", Site: "example.net",
 		Invoice: "INV-1", Template: "bill", Recipient: m.Key, Attempt: 2, State: waiting.Deferred, Held: true,
+		HeldAt: noon(), InDoubt: true, Hint: "b***@example.com",
 		Reason: "greylisted", DueAt: noon().Add(time.Minute), ExpiresAt: noon().Add(time.Hour),
 	}
 	if diff := cmp.Diff(wantWaiting, got); diff != "" {
@@ -96,7 +97,9 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 func TestEventsAreOneHoweverOften(t *testing.T) {
 	t.Parallel()
 	e := &eventsv1.MailEnvelope{MailId: "m1", Tenant: "acme", Lane: "billing", AcceptedAt: timestamppb.New(noon()), Traceparent: "tp"}
-	w := waiting.Mail{ID: "m1", Attempt: 2, Reason: "why"}
+	w := waiting.Mail{ID: "m1", Attempt: 2, Reason: "why", HeldAt: noon()}
+	later := w
+	later.HeldAt = noon().Add(time.Second)
 	ending := func(end waiting.Ending) waiting.Mail { m := w; m.Ending = end; return m }
 	seen := map[string]string{}
 	for name, c := range map[string]struct {
@@ -106,10 +109,14 @@ func TestEventsAreOneHoweverOften(t *testing.T) {
 	}{
 		"accepted": {func(time.Time) *eventsv1.Event { return accepted(e, admission.Receipt{}) }, eventsv1.EventType_EVENT_TYPE_ACCEPTED, 0},
 		"scheduled": {
-			func(time.Time) *eventsv1.Event { return accepted(e, admission.Receipt{SendAt: noon()}) },
+			func(time.Time) *eventsv1.Event { return scheduled(e, w) },
 			eventsv1.EventType_EVENT_TYPE_SCHEDULED, 0,
 		},
 		"released":   {func(at time.Time) *eventsv1.Event { return released(e, w, at) }, eventsv1.EventType_EVENT_TYPE_RELEASED, 2},
+		"held":       {func(time.Time) *eventsv1.Event { return held(e, w) }, eventsv1.EventType_EVENT_TYPE_HELD, 1},
+		"held again": {func(time.Time) *eventsv1.Event { return held(e, later) }, eventsv1.EventType_EVENT_TYPE_HELD, 1},
+		"decided":    {func(at time.Time) *eventsv1.Event { return decided(e, w, at) }, eventsv1.EventType_EVENT_TYPE_DECIDED, 1},
+		"delivered":  {func(at time.Time) *eventsv1.Event { return settled(e, ending(waiting.Delivered), at) }, eventsv1.EventType_EVENT_TYPE_DELIVERED, 1},
 		"cancelled":  {func(at time.Time) *eventsv1.Event { return settled(e, ending(waiting.Cancelled), at) }, eventsv1.EventType_EVENT_TYPE_CANCELLED, 1},
 		"suppressed": {func(at time.Time) *eventsv1.Event { return settled(e, ending(waiting.Suppressed), at) }, eventsv1.EventType_EVENT_TYPE_SUPPRESSED, 1},
 		"expired":    {func(at time.Time) *eventsv1.Event { return settled(e, ending(waiting.Expired), at) }, eventsv1.EventType_EVENT_TYPE_EXPIRED, 1},

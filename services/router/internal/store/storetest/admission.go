@@ -17,7 +17,7 @@ func keyOnce(x bundle) {
 	if v := admit(t, s, first); v != (admission.Verdict{}) {
 		t.Fatalf("Admit(first) = %+v, want it entered", v)
 	}
-	want := admission.Prior{Fingerprint: first.Fingerprint, Receipt: first.Receipt, Pending: true}
+	want := admission.Prior{Fingerprint: first.Fingerprint, Receipt: first.Receipt, Pending: true, Tried: admission.Span{From: noon(), To: noon()}}
 	v := admit(t, s, entry("k", "m2"))
 	if v.Prior == nil {
 		t.Fatal("Admit(second) was entered, want the prior")

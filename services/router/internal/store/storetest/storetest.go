@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"kurir.dev/kit/lane"
 	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/dead"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -18,6 +20,8 @@ import (
 // Store is all that the router asks of its store.
 type Store interface {
 	admission.Ledger
+	admission.Unfinished
+	dead.Ledger
 	// Suppress adds e, unless the entry that stands does not yield to it, and
 	// gives back the entry as it then stands.
 	Suppress(ctx context.Context, e suppression.Entry) (suppression.Entry, error)
@@ -54,7 +58,11 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"put is idempotent by attempt":      putIdempotent,
 		"what left does not come back":      putDeparted,
 		"claim takes what is due, once":     claimOnce,
-		"claim goes by rank":                claimRank,
+		"claim keeps to its lane":           claimLane,
+		"what is to be told is told":        tells,
+		"held mail is decided about":        decides,
+		"pending keys are swept":            sweeps,
+		"replays are remembered":            replays,
 		"claim ends with its lease":         claimLease,
 		"claims of concurrent replicas":     claimConcurrent,
 		"claim expires what is too late":    claimExpired,
@@ -124,13 +132,25 @@ func put(t *testing.T, s Store, mails ...waiting.Mail) {
 	}
 }
 
+// claim claims what is due of all lanes, notes as told what has something to
+// tell and waits on, and gives back what leaves.
 func claim(t *testing.T, s Store, now time.Time) []waiting.Mail {
 	t.Helper()
-	mails, err := s.Claim(t.Context(), now, now.Add(time.Minute), 100)
-	if err != nil {
-		t.Fatalf("Claim(%v) = %v", now, err)
+	var leaving []waiting.Mail
+	for _, lane := range append(lane.Default().Names(), "") {
+		mails, err := s.Claim(t.Context(), lane, now, now.Add(time.Minute), 100)
+		if err != nil {
+			t.Fatalf("Claim(%s, %v) = %v", lane, now, err)
+		}
+		for _, m := range mails {
+			if !m.State.Waits() {
+				leaving = append(leaving, m)
+			} else if err := s.Told(t.Context(), m.Tell, []waiting.Ref{m.Ref()}); err != nil {
+				t.Fatalf("Told(%s) = %v", m.ID, err)
+			}
+		}
 	}
-	return mails
+	return leaving
 }
 
 func finish(t *testing.T, s Store, refs ...waiting.Ref) {

@@ -57,7 +57,7 @@ func claimOnce(x bundle) {
 		t.Errorf("Claim() again = %v, want none", again)
 	}
 	finish(t, s, waiting.Ref{ID: "before", Attempt: 2}, waiting.Ref{ID: "now", Attempt: 2})
-	next, err := s.NextWake(t.Context())
+	next, err := s.NextWake(t.Context(), "bulk")
 	if err != nil || !next.Equal(noon().Add(time.Hour)) {
 		t.Errorf("NextWake() = %v, %v, want %v", next, err, noon().Add(time.Hour))
 	}
@@ -65,9 +65,9 @@ func claimOnce(x bundle) {
 	counts(t, s, 1)
 }
 
-// claimRank: what a lane has due does not wait for the lanes beneath it, and
-// they are not forgotten.
-func claimRank(x bundle) {
+// claimLane: what a lane has due waits for no other, and the mail of lanes that
+// are not configured any more is not forgotten.
+func claimLane(x bundle) {
 	t, s := x.t, x.store
 	for i := range 40 {
 		m := deferral(name(i), 2, -time.Hour)
@@ -80,16 +80,19 @@ func claimRank(x bundle) {
 		}
 		put(t, s, m)
 	}
-	mails, err := s.Claim(t.Context(), noon(), noon().Add(time.Minute), 12)
-	if err != nil || len(mails) != 12 || mails[0].Lane != "otp" {
-		t.Fatalf("Claim() = %d mails, %v, want 12 with otp first", len(mails), err)
-	}
-	got := map[string]int{}
-	for _, m := range mails {
-		got[m.Lane]++
-	}
-	if got["otp"] != 8 || got["bulk"] != 2 || got["a lane of the past"] != 2 {
-		t.Errorf("Claim() by lane = %v, want otp 8 and a share for the others", got)
+	for lane, want := range map[string]struct {
+		n  int
+		of string
+	}{"otp": {10, "otp"}, "bulk": {12, "bulk"}, "": {10, "a lane of the past"}, "billing": {}} {
+		mails, err := s.Claim(t.Context(), lane, noon(), noon().Add(time.Minute), 12)
+		if err != nil || len(mails) != want.n {
+			t.Errorf("Claim(%q) = %d mails, %v, want %d", lane, len(mails), err, want.n)
+		}
+		for _, m := range mails {
+			if m.Lane != want.of {
+				t.Errorf("Claim(%q) gave mail of %q, want %q", lane, m.Lane, want.of)
+			}
+		}
 	}
 }
 
@@ -119,7 +122,7 @@ func claimConcurrent(x bundle) {
 	var got []string
 	err := together(6, func(int) error {
 		for {
-			mails, err := s.Claim(t.Context(), noon(), noon().Add(time.Minute), 7)
+			mails, err := s.Claim(t.Context(), "bulk", noon(), noon().Add(time.Minute), 7)
 			if err != nil {
 				return err
 			}
@@ -144,7 +147,7 @@ func claimExpired(x bundle) {
 	t, s := x.t, x.store
 	m := deferral("m1", 2, 48*time.Hour) // due after it expires
 	put(t, s, m)
-	next, err := s.NextWake(t.Context())
+	next, err := s.NextWake(t.Context(), "bulk")
 	if err != nil || !next.Equal(m.ExpiresAt) {
 		t.Fatalf("NextWake() = %v, %v, want its expiry %v", next, err, m.ExpiresAt)
 	}
@@ -180,8 +183,8 @@ func claimHeld(x bundle) {
 	t, s := x.t, x.store
 	put(t, s, deferral("for good", 2, 0), deferral("a while", 2, 0), deferral("due later", 2, 2*time.Hour))
 	all := waiting.Scope{Lane: "bulk"}
-	verb(t, "Hold(until)", 3)(s.Hold(t.Context(), all, "asked to", noon().Add(time.Hour)))
-	verb(t, "Hold(for good)", 1)(s.Hold(t.Context(), waiting.Scope{IDs: []string{"for good"}}, "asked to", time.Time{}))
+	verb(t, "Hold(until)", 3)(s.Hold(t.Context(), all, "asked to", noon().Add(time.Hour), noon()))
+	verb(t, "Hold(for good)", 1)(s.Hold(t.Context(), waiting.Scope{IDs: []string{"for good"}}, "asked to", time.Time{}, noon()))
 	if got := claim(t, s, noon().Add(time.Minute)); len(got) != 0 {
 		t.Errorf("Claim() while held = %v, want none", got)
 	}
@@ -233,7 +236,7 @@ func cancel(x bundle) {
 	verb(t, "Cancel", 1)(s.Cancel(t.Context(), one, "paid", noon()))
 	verb(t, "Cancel again", 0)(s.Cancel(t.Context(), one, "paid", noon()))
 	verb(t, "Release of cancelled", 0)(s.Release(t.Context(), one, noon()))
-	verb(t, "Hold of cancelled", 0)(s.Hold(t.Context(), one, "", time.Time{}))
+	verb(t, "Hold of cancelled", 0)(s.Hold(t.Context(), one, "", time.Time{}, noon()))
 	got := claim(t, s, noon())
 	if len(got) != 1 || got[0].State != waiting.Settling || got[0].Ending != waiting.Cancelled || got[0].Reason != "paid" {
 		t.Fatalf("Claim() = %+v, want it settling as cancelled", got)
@@ -289,7 +292,7 @@ func longLists(x bundle) {
 	}
 	counts(t, s, n)
 	bulk := waiting.Scope{Lane: "bulk"}
-	verb(t, "Hold", n)(s.Hold(t.Context(), bulk, "", time.Time{}))
+	verb(t, "Hold", n)(s.Hold(t.Context(), bulk, "", time.Time{}, noon()))
 	verb(t, "Release", n)(s.Release(t.Context(), bulk, noon()))
 	verb(t, "Cancel", n)(s.Cancel(t.Context(), bulk, "", noon()))
 }
