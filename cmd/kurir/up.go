@@ -145,6 +145,7 @@ func (d *demoCommand) Run(ctx context.Context, w io.Writer) error {
 type brokerCommand struct {
 	Data string `help:"Data directory of the mesh." default:"kurir-data"`
 	Ops  string `help:"Address of its metrics and health; empty serves none." default:""`
+	TCP  string `help:"Loopback address for tools such as kcat, as 127.0.0.1:9092; empty for none." default:"" name:"tcp"`
 }
 
 // Run runs the broker until it is told to stop.
@@ -153,7 +154,7 @@ func (b *brokerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("starting telemetry: %w", err)
 	}
-	cfg := embedded.Config{Dir: filepath.Join(b.Data, "kafka"), Sync: true}
+	cfg := embedded.Config{Dir: filepath.Join(b.Data, "kafka"), TCP: b.TCP, Sync: true}
 	e, err := embedded.Start(ctx, cfg, t.Log)
 	if err != nil {
 		return fmt.Errorf("data: %w", err)

@@ -2,9 +2,11 @@ package mesh
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/embedded"
 	"kurir.dev/kit/conf"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/composer"
@@ -25,6 +27,10 @@ type Config struct {
 	// Broker is the Kafka cluster; without addresses the embedded broker runs
 	// under Data.
 	Broker broker.Config `yaml:"broker"`
+	// BrokerTCP is a loopback address, as 127.0.0.1:9092, at which the embedded
+	// broker listens as well, for tools such as kcat; empty for none. Everybody
+	// on the machine can read and write its records there.
+	BrokerTCP string `yaml:"broker_tcp"`
 	// Composer, Router, Dispatcher and Tracker are the services'.
 	Composer   composer.Config   `yaml:"composer"`
 	Router     router.Config     `yaml:"router"`
@@ -63,6 +69,9 @@ func (c Config) Validate() error {
 	}
 	if len(c.Broker.Addrs) > 0 {
 		faults = append(faults, conf.Under("broker", c.Broker.Validate()))
+	}
+	if err := embedded.CheckTCP(c.BrokerTCP); err != nil {
+		faults = append(faults, fmt.Errorf("broker_tcp: %w", err))
 	}
 	return errors.Join(append(faults,
 		conf.Under("telemetry", c.Telemetry.Validate()),

@@ -97,7 +97,7 @@ func KeyPaths(data string) (keyring, tokens string) {
 
 // embed starts the embedded broker and points the services at it.
 func (m *Mesh) embed(ctx context.Context) (err error) {
-	cfg := embedded.Config{Dir: filepath.Join(m.cfg.Data, "kafka"), Sync: true}
+	cfg := embedded.Config{Dir: filepath.Join(m.cfg.Data, "kafka"), TCP: m.cfg.BrokerTCP, Sync: true}
 	if m.embedded, err = embedded.Start(ctx, cfg, m.telemetry.Log); err != nil {
 		return fmt.Errorf("data: %w", err)
 	}

@@ -75,9 +75,8 @@ func (s *socket) closeDir() error {
 // listenTCP opens the port for tools on this machine. Whoever can connect can
 // read and write everything, so it is on a loopback address or not at all.
 func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
-	at, err := netip.ParseAddrPort(addr)
-	if err != nil || !at.Addr().IsLoopback() {
-		return nil, &AddrError{addr}
+	if err := CheckTCP(addr); err != nil {
+		return nil, fmt.Errorf("tcp: %w", err)
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
@@ -85,6 +84,18 @@ func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("opening broker port: %w", err)
 	}
 	return l, nil
+}
+
+// CheckTCP says whether an address can be that of [Config.TCP]; if not, it is
+// an *[AddrError].
+func CheckTCP(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	if at, err := netip.ParseAddrPort(addr); err != nil || !at.Addr().IsLoopback() {
+		return &AddrError{addr}
+	}
+	return nil
 }
 
 // AddrError says that Config.TCP is not an address the broker may listen on.
@@ -95,6 +106,6 @@ type AddrError struct {
 
 // Error implements error.
 func (e *AddrError) Error() string {
-	return fmt.Sprintf("tcp: %q is not a loopback address with a port, as 127.0.0.1:9092: "+
+	return fmt.Sprintf("%q is not a loopback address with a port, as 127.0.0.1:9092: "+
 		"whoever reaches the embedded broker owns its records", e.Addr)
 }
