@@ -53,6 +53,22 @@ e2e: ## the scenarios, all services in one process
 e2e-procs: ## the scenarios, each service a process of its own
 	go test -count=1 -timeout=20m kurir.dev/e2e -runner=processes
 
+# One process of tests after another: each test has a Kafka of its own.
+.PHONY: test-kafka
+test-kafka: $(if $(KAFKA_HOME),,$(BIN)/kafka) ## contract tests, scenarios, short chaos and lane benchmark on Apache Kafka
+	echo 'left out:'; grep -v '^#' .ci/embedded-only
+	skip="^($$(awk '!/^#/ {print $$1}' .ci/embedded-only | paste -sd'|'))$$"; \
+	go test -count=1 -p=1 -timeout=20m kurir.dev/kit/broker kurir.dev/kit/custody kurir.dev/kit/broker/brokertest/apache -skip="$$skip" -broker=apache; \
+	go test -count=1 -timeout=30m kurir.dev/e2e -runner=processes -skip="$$skip" -broker=apache
+	go test -count=1 -timeout=15m -v kurir.dev/e2e/chaos -run='^TestChaos$$' -broker=apache $(CHAOS_SHORT)
+	go run kurir.dev/kit/broker/brokertest/apache/with go run kurir.dev/bench -only=otp -rounds=1 -backlog=5000 -brokers={}
+
+# Sizes of the short chaos suite.
+CHAOS_SHORT = -kills=20 -mails=2000
+
+.PHONY: kafka
+kafka: $(BIN)/kafka ## obtain the pinned Apache Kafka for the tests (needs Maven and Java 17)
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME; FUZZ=mailaddr picks some
 	FUZZTIME=$(FUZZTIME) FUZZ='$(FUZZ)' .ci/fuzz

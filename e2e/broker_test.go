@@ -27,7 +27,7 @@ func unready(t *testing.T, m *harness.Mesh, service string) {
 		if err != nil {
 			return err
 		}
-		if ready || !strings.Contains(why, "kafka.sock") {
+		if ready || !strings.Contains(why, m.BrokerAddress()) {
 			return fmt.Errorf("readiness of %s is %t, %q, want it shut with the broker's address", service, ready, why)
 		}
 		return nil
@@ -60,7 +60,7 @@ func TestBrokerAbsent(t *testing.T) {
 	for _, service := range []string{"router", "dispatcher", "tracker"} {
 		unready(t, m, service)
 		harness.Eventually(t, func() error { // tries again and again
-			if log := m.Log(t, service); strings.Count(log, "broker not ready, trying again") < 3 || !strings.Contains(log, "kafka.sock") {
+			if log := m.Log(t, service); strings.Count(log, "broker not ready, trying again") < 3 || !strings.Contains(log, m.BrokerAddress()) {
 				return fmt.Errorf("the log of %s does not tell of three tries:\n%s", service, log)
 			}
 			return nil
@@ -70,6 +70,39 @@ func TestBrokerAbsent(t *testing.T) {
 	m.Begin(t, "broker")
 	m.Ready(t)
 	m.Final(t, m.OTP(t, "a@broker.example").GetMailId(), eventsv1.EventType_EVENT_TYPE_DELIVERED)
+}
+
+// TestBrokerHangs lets the broker stand still, connections and all: products
+// are told in time to come again, and all is well when it goes on.
+func TestBrokerHangs(t *testing.T) {
+	t.Parallel()
+	m := harness.Start(t, harness.Options{Processes: true})
+	m.Host(t, "mx.broker.example", mxsim.HostConfig{})
+	m.DNS.MX("broker.example", "mx.broker.example")
+
+	before := m.OTP(t, "a@broker.example").GetMailId()
+	m.Pause(t, "broker")
+	turnedAway(t, m)
+	shut(t, m, "router")
+	shut(t, m, "dispatcher")
+	turnedAway(t, m)
+	m.Resume(t, "broker")
+	m.Ready(t)
+	for _, id := range []string{before, m.OTP(t, "a@broker.example").GetMailId()} {
+		m.Final(t, id, eventsv1.EventType_EVENT_TYPE_DELIVERED)
+	}
+}
+
+// shut waits until the service says that it cannot work.
+func shut(t *testing.T, m *harness.Mesh, service string) {
+	t.Helper()
+	harness.Eventually(t, func() error {
+		ready, why, err := m.Readiness(t, service)
+		if err == nil && ready {
+			err = fmt.Errorf("%s is ready, %q", service, why)
+		}
+		return err
+	})
 }
 
 // TestBrokerLost takes the broker away in the middle of a stream of mail, once

@@ -19,6 +19,9 @@ type Options struct {
 	DKIM string
 	// Processes runs the mesh as processes, whatever the flag -runner says.
 	Processes bool
+	// Nodes is how many nodes the broker has when it is Apache Kafka; 0 means
+	// one. With three, records have three replicas.
+	Nodes int
 	// Without names processes that are not started; the others are then not
 	// waited for.
 	Without []string

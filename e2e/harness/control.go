@@ -1,12 +1,24 @@
 package harness
 
-import "testing"
+import (
+	"errors"
+	"syscall"
+	"testing"
+)
 
 // Stop stops the named process, or the broker's, in good order. It and the
 // methods of this file need [Options.Processes].
 func (m *Mesh) Stop(t *testing.T, service string) {
 	t.Helper()
 	member := m.member(t, service)
+	if member.cluster != nil {
+		for _, node := range member.cluster.Nodes() {
+			if err := member.cluster.Stop(t.Context(), node); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
 	member.proc.Terminate(t)
 	if status := member.proc.Status(t); status != 0 {
 		t.Fatalf("%s stopped with status %d:\n%s", service, status, member.proc.out)
@@ -18,6 +30,12 @@ func (m *Mesh) Stop(t *testing.T, service string) {
 func (m *Mesh) Kill(t *testing.T, service string) {
 	t.Helper()
 	member := m.member(t, service)
+	if member.cluster != nil {
+		for _, node := range member.cluster.Nodes() {
+			member.cluster.Kill(node)
+		}
+		return
+	}
 	member.proc.Kill()
 	member.proc = nil
 }
@@ -27,6 +45,28 @@ func (m *Mesh) Begin(t *testing.T, service string) {
 	t.Helper()
 	m.member(t, service).proc = nil
 	m.runs.(*fleet).start(service)
+}
+
+// Pause makes the named process stand still, connections and all, as SIGSTOP
+// does; Resume lets it go on.
+func (m *Mesh) Pause(t *testing.T, service string) { m.signal(t, service, syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (m *Mesh) Resume(t *testing.T, service string) { m.signal(t, service, syscall.SIGCONT) }
+
+func (m *Mesh) signal(t *testing.T, service string, s syscall.Signal) {
+	t.Helper()
+	member, err := m.member(t, service), error(nil)
+	if member.cluster != nil {
+		for _, node := range member.cluster.Nodes() {
+			err = errors.Join(err, member.cluster.Signal(node, s))
+		}
+	} else {
+		err = member.proc.Signal(s)
+	}
+	if err != nil {
+		t.Fatalf("signalling %s: %v", service, err)
+	}
 }
 
 // Ready waits until every process is ready.

@@ -2,7 +2,8 @@
 // of its own: DNS zones, scripted mail hosts, and foreign servers beside them.
 //
 // A scenario is written once. The flag -runner chooses whether the mesh runs
-// inside the test process or as the five programs a production has.
+// inside the test process or as the five programs a production has, the flag
+// -broker whether on the embedded broker or on Apache Kafka.
 package harness
 
 import (
@@ -20,6 +21,8 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
+	"kurir.dev/kit/broker/brokertest"
+	"kurir.dev/kit/broker/brokertest/apache"
 	"kurir.dev/kit/mxsim"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/telemetry"
@@ -41,6 +44,8 @@ type Mesh struct {
 	Router     routerv1.RouterServiceClient
 	Dispatcher dispatcherv1.DispatcherServiceClient
 	Tracker    trackerv1.TrackerServiceClient
+	// Kafka is the broker, when it is Apache Kafka.
+	Kafka *apache.Cluster
 
 	network string // the first three bytes of every host's address
 	port    int
@@ -72,9 +77,13 @@ func Start(t *testing.T, opts Options) *Mesh {
 	m := internet(t)
 	m.doors = openDoors(t)
 	cfg := config(t.TempDir(), m.DNS.Addr(), m.port, m.doors, opts)
+	if brokertest.Apache() {
+		m.Kafka = brokertest.StartApache(t, apache.Options{Nodes: opts.Nodes})
+		cfg.Broker.Addrs, cfg.Broker.Replication = m.Kafka.Addrs(), max(1, opts.Nodes)
+	}
 	switch {
 	case opts.Processes || *runner == "processes":
-		m.runs = asProcesses(t, cfg, m.doors, opts.Without...)
+		m.runs = asProcesses(t, cfg, m.doors, m.Kafka, opts.Without...)
 	case *runner == "inprocess":
 		m.runs = inProcess(t, cfg)
 	default:
@@ -164,6 +173,15 @@ func freePort(t *testing.T) int {
 func FreeAddress(t *testing.T) string {
 	t.Helper()
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+}
+
+// BrokerAddress is where the services look for the broker, as errors and logs
+// name it.
+func (m *Mesh) BrokerAddress() string {
+	if m.Kafka != nil {
+		return m.Kafka.Addrs()[0]
+	}
+	return "kafka.sock"
 }
 
 // Host starts a mail host with an address and a name of its own, known to DNS.

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"kurir.dev/kit/broker/brokertest"
+	"kurir.dev/kit/broker/brokertest/apache"
 )
 
 // Instance is the whole mesh in one process, "kurir up", as a newcomer runs
@@ -87,6 +90,9 @@ func WriteFile(t *testing.T, name, text string) string {
 // once it is ready.
 func Up(t *testing.T, s Settings) *Instance {
 	t.Helper()
+	if brokertest.Apache() {
+		s = s.With(Settings{"broker.addrs": brokertest.StartApache(t, apache.Options{}).Addrs()})
+	}
 	address := func(key string) string { return s[key].(string) }
 	in := &Instance{
 		Composer: address("composer.grpc.listen"), Tracker: address("tracker.grpc.listen"),

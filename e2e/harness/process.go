@@ -167,6 +167,12 @@ func (p *Process) Terminate(t *testing.T) {
 	}
 }
 
+// PID is the program's process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends the program a signal, such as SIGSTOP and SIGCONT.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
 // Kill ends the program at once, as kill -9 does.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()

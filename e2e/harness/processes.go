@@ -17,12 +17,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"kurir.dev/cmd/kurir/mesh"
+	"kurir.dev/kit/broker/brokertest/apache"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/token"
 )
 
-// fleet is a mesh of five processes: the four services, as their own programs,
-// and the embedded broker.
+// fleet is a mesh of processes: the four services, as their own programs, and
+// the broker, which is the embedded one or a cluster of Apache Kafka.
 type fleet struct {
 	t       *testing.T
 	dir     string
@@ -33,8 +34,9 @@ type fleet struct {
 type member struct {
 	program string
 	args    []string
-	ready   string   // URL that answers 200 when it can do its work
-	proc    *Process // nil while it is not to run
+	ready   string          // URL that answers 200 when it can do its work
+	proc    *Process        // nil while it is not to run
+	cluster *apache.Cluster // instead of a program: Apache Kafka
 }
 
 // order is the order in which the fleet starts; it stops in reverse.
@@ -42,7 +44,7 @@ var order = []string{"broker", "tracker", "router", "dispatcher", "composer"}
 
 // asProcesses runs the fleet until the end of the test, and waits until it is
 // ready unless some members are left out.
-func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string, without ...string) *fleet {
+func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string, kafka *apache.Cluster, without ...string) *fleet {
 	t.Helper()
 	keyring, tokens := mesh.KeyPaths(cfg.Data)
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
@@ -60,9 +62,17 @@ func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string, without
 		program: "kurir", args: []string{"broker", "--data", cfg.Data, "--ops", doors["broker-ops"]},
 		ready: "http://" + doors["broker-ops"] + "/readyz",
 	}
+	broker := map[string]any{"addrs": []string{"unix:" + socket}}
+	if kafka != nil {
+		f.members["broker"] = &member{cluster: kafka}
+		broker = map[string]any{"addrs": cfg.Broker.Addrs, "replication": cfg.Broker.Replication}
+		if slices.Contains(without, "broker") {
+			kafka.Kill(1)
+		}
+	}
 	shared := map[string]any{
 		"telemetry": cfg.Telemetry,
-		"broker":    map[string]any{"addrs": []string{"unix:" + socket}},
+		"broker":    broker,
 		"keyring":   keyring,
 		"tokens":    tokens,
 	}
@@ -74,7 +84,7 @@ func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string, without
 
 	t.Cleanup(f.end)
 	for _, name := range order {
-		if !slices.Contains(without, name) {
+		if !slices.Contains(without, name) && f.members[name].cluster == nil {
 			f.start(name)
 		}
 	}
@@ -118,6 +128,14 @@ func (f *fleet) service(name string, own any, shared map[string]any, doors map[s
 
 func (f *fleet) start(name string) {
 	m := f.members[name]
+	if m.cluster != nil {
+		for _, node := range m.cluster.Nodes() {
+			if err := m.cluster.Begin(f.t.Context(), node); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+		return
+	}
 	m.proc = spawn(f.t, m.program, m.args)
 }
 
@@ -125,6 +143,9 @@ func (f *fleet) start(name string) {
 func (f *fleet) wait(name string) {
 	f.t.Helper()
 	m := f.members[name]
+	if m.cluster != nil {
+		return // it was ready when it had started
+	}
 	Eventually(f.t, func() error {
 		if m.proc.Ended() {
 			f.t.Fatalf("%s ended: %v\n%s", name, m.proc.err, m.proc.out)

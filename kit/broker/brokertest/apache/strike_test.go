@@ -36,7 +36,7 @@ type ledger struct {
 	strange  []string
 	last     [partitions]time.Time     // when a record of it came
 	gap      [partitions]time.Duration // the longest wait for one
-	grown    chan struct{} // closed and replaced with each record handed out
+	grown    chan struct{}             // closed and replaced with each record handed out
 }
 
 func (*ledger) Recover(context.Context, custody.Record) {}
