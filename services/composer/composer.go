@@ -10,13 +10,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"kurir.dev/kit/app"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/mailaddr"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/telemetry"
@@ -41,6 +41,8 @@ type Deps struct {
 	Router routerv1.RouterServiceClient
 	// Tokens sign pixels and links; the tracker must know the same keys.
 	Tokens *token.Ring
+	// Gate is shared with the other services of the process; nil makes one.
+	Gate *gate.Gate
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// NewID makes the ids of mails; nil makes random UUIDv7s.
@@ -59,6 +61,12 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	}
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("checking the configuration: %w", err)
+	}
+	if deps.Gate == nil {
+		deps.Gate = gate.New(cfg.Gate, cfg.Lanes)
+		if err := deps.Gate.Measure(deps.Telemetry.Meter("kurir.dev/services/composer")); err != nil {
+			return nil, fmt.Errorf("making the gate: %w", err)
+		}
 	}
 	domain, err := cfg.domain(deps)
 	if err != nil {
@@ -93,7 +101,7 @@ func (c Config) domain(deps Deps) (submission.Config, error) {
 	out := submission.Config{
 		Tenants: make(map[string]submission.Tenant, len(c.Tenants)), Lanes: c.Lanes,
 		PublicURL: strings.TrimRight(c.PublicURL, "/"), Tokens: deps.Tokens, MaxBytes: c.MaxMailBytes,
-		Workers: runtime.GOMAXPROCS(0), Now: deps.Now, NewID: deps.NewID,
+		Gate: deps.Gate, Now: deps.Now, NewID: deps.NewID,
 	}
 	if out.NewID == nil {
 		out.NewID = newID

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/text/language"
 
 	"kurir.dev/kit/conf"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mailaddr"
 	"kurir.dev/kit/rpc"
@@ -39,6 +40,9 @@ type Config struct {
 	BatchInFlight int `yaml:"batch_in_flight"`
 	// Lanes must be those of the router; see kurir.dev/kit/lane.
 	Lanes lane.Set `yaml:"lanes"`
+	// Gate shares the processors among the lanes; a gate shared with other
+	// services of the process has its own.
+	Gate gate.Config `yaml:"gate"`
 	// Tenants are those who may send, by name.
 	Tenants map[string]Tenant `yaml:"tenants"`
 	// Drain bounds how long calls under way may take at a stop.
@@ -127,6 +131,9 @@ func (c Config) Validate() error {
 	}
 	if c.BatchInFlight < 1 || c.BatchInFlight > 10_000 {
 		fail("batch_in_flight: is not within 1 and 10000")
+	}
+	if err := c.Gate.Validate(); err != nil {
+		faults = append(faults, conf.Under("gate", err))
 	}
 	if c.Drain <= 0 {
 		fail("drain: is not positive")

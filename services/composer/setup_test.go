@@ -36,6 +36,8 @@ type fakeRouter struct {
 	// answer, when set, decides about a submission; a nil receipt and error
 	// accept it.
 	answer func(ctx context.Context, s *routerv1.Submission) (*mailv1.Receipt, error)
+	// forget keeps nothing of what it was given.
+	forget bool
 	// breakAfter ends each stream after so many answers; 0 never does.
 	breakAfter int
 
@@ -44,9 +46,11 @@ type fakeRouter struct {
 }
 
 func (f *fakeRouter) take(ctx context.Context, s *routerv1.Submission) (*mailv1.Receipt, error) {
-	f.mu.Lock()
-	f.got = append(f.got, s)
-	f.mu.Unlock()
+	if !f.forget {
+		f.mu.Lock()
+		f.got = append(f.got, s)
+		f.mu.Unlock()
+	}
 	if f.answer != nil {
 		if receipt, err := f.answer(ctx, s); receipt != nil || err != nil {
 			return receipt, err

@@ -36,7 +36,7 @@ func BenchmarkSend(b *testing.B) {
 			From: from, FromName: "Kurir", ReturnDomain: "bounce.kurir.example", Locale: "id-ID", Templates: catalog,
 			Brand: template.Brand{Name: "Kurir"},
 		}},
-		Lanes: lane.Default(), PublicURL: "https://t.example", Tokens: token.Generate(), MaxBytes: 1 << 20, Workers: 2,
+		Lanes: lane.Default(), PublicURL: "https://t.example", Tokens: token.Generate(), MaxBytes: 1 << 20,
 		Now: time.Now, NewID: func() (string, error) { return "019a4270-0d80-7000-8000-000000000001", nil },
 	})
 	idr := func(n int64) money.Amount { return money.Amount{Currency: "IDR", Units: n} }

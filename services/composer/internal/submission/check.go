@@ -142,6 +142,14 @@ func invalid(field, why string) error {
 	return fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, field, "%s", why)
 }
 
+// lane is the lane the draft travels.
+func (d *draft) lane() string {
+	if asked := d.req.Options.Lane; asked != "" {
+		return asked
+	}
+	return d.content.kind.Lane()
+}
+
 // checkLane lets a tenant lower the lane of a mail, not raise it.
 func (c *Composer) checkLane(d *draft) error {
 	asked, own := d.req.Options.Lane, d.content.kind.Lane()

@@ -7,12 +7,11 @@ import (
 	"time"
 
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mailaddr"
 	"kurir.dev/kit/token"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
-	"kurir.dev/services/composer/internal/gate"
-	"kurir.dev/services/composer/internal/kind"
 	"kurir.dev/services/composer/internal/template"
 )
 
@@ -56,8 +55,8 @@ type Config struct {
 	Tokens *token.Ring
 	// MaxBytes bounds a finished message.
 	MaxBytes int
-	// Workers is how many mails are rendered at a time.
-	Workers int
+	// Gate guards the rendering; nil lets all mail be rendered at once.
+	Gate *gate.Gate
 	// Now is the clock.
 	Now func() time.Time
 	// NewID returns a fresh UUIDv7.
@@ -65,14 +64,11 @@ type Config struct {
 }
 
 // Composer composes mail. It is safe for concurrent use.
-type Composer struct {
-	cfg  Config
-	gate *gate.Gate
-}
+type Composer struct{ cfg Config }
 
 // New returns a Composer.
 func New(cfg Config) *Composer {
-	return &Composer{cfg: cfg, gate: gate.New(cfg.Workers)}
+	return &Composer{cfg: cfg}
 }
 
 // Send composes a mail and hands it to the custodian. Mail of higher lanes is
@@ -82,6 +78,7 @@ func (c *Composer) Send(ctx context.Context, to Custodian, req *Request) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
+	defer c.cfg.Gate.Urgent(d.lane())()
 	id, err := c.cfg.NewID()
 	if err != nil {
 		return Receipt{}, fmt.Errorf("making a mail id: %w", err)
@@ -107,7 +104,7 @@ func (c *Composer) submit(ctx context.Context, to Custodian, d *draft, id string
 // inTurn composes when it is the draft's turn, and gives the turn up whatever
 // comes of it, a panic of a template too.
 func (c *Composer) inTurn(ctx context.Context, d *draft, id string) (*Submission, error) {
-	leave, err := c.gate.Enter(ctx, d.content.kind == kind.OTP)
+	leave, err := c.cfg.Gate.Enter(ctx, d.lane())
 	if err != nil {
 		return nil, err
 	}
