@@ -48,6 +48,22 @@ func TestSealOpen(t *testing.T) {
 	}
 }
 
+// Payloads of every size around the one from which they are compressed open.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	k := keyring(t)
+	for n := range 1200 {
+		plain := bytes.Repeat([]byte("x"), n)
+		sealed, err := k.Seal(plain, nil)
+		if err != nil {
+			t.Fatalf("Seal of %d bytes = %v", n, err)
+		}
+		if got, err := k.Open(sealed, nil); err != nil || !bytes.Equal(got, plain) {
+			t.Fatalf("Open of %d bytes = %d bytes, %v", n, len(got), err)
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	k := keyring(t)

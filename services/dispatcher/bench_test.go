@@ -17,7 +17,7 @@ import (
 	"kurir.dev/services/dispatcher"
 )
 
-// BenchmarkDeliver is the rate at which mail of 2 KB that lies on the bulk
+// BenchmarkDeliver is the rate at which mail of 10 KB that lies on the bulk
 // lane reaches a local sink, one destination; broker, dispatcher and sink
 // share the machine.
 func BenchmarkDeliver(b *testing.B) {
@@ -36,7 +36,7 @@ func BenchmarkDeliver(b *testing.B) {
 				}
 			}})
 			y.dns.MX("example.org", "mx.example.org")
-			body := append([]byte("From: a@example.com\r\nTo: b@example.org\r\nSubject: hi\r\n\r\n"), bytes.Repeat([]byte("0123456789 abcdefghijklmnopqrstuvwxyz 0123456789 abcdefgh\r\n"), 33)...)
+			body := append([]byte("From: a@example.com\r\nTo: b@example.org\r\nSubject: hi\r\n\r\n"), bytes.Repeat([]byte("0123456789 abcdefghijklmnopqrstuvwxyz 0123456789 abcdefgh\r\n"), 170)...)
 			fill(b, y, b.N, body)
 			b.SetBytes(int64(len(body)))
 			b.ResetTimer()

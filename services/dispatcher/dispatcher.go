@@ -24,8 +24,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
-
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/custody"
@@ -145,12 +143,8 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 		Log: log, Tracer: deps.Telemetry.Tracer(scope), Metrics: metrics, Codec: codec, Journal: outcomes,
 		Resolver: resolver, Routes: routes, Signer: signer, Gate: deps.Gate, Dialer: &net.Dialer{}, Now: deps.Now,
 	})
-	if _, err := meter.Int64ObservableGauge("kurir_dispatcher_connections", metric.WithDescription("Open SMTP sessions."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(engine.Sites().Open()))
-			return nil
-		})); err != nil {
-		return fmt.Errorf("making metrics: %w", err)
+	if err := gauges(meter, engine, lanes.Names(), deps.Now); err != nil {
+		return err
 	}
 
 	warden := broker.NewWarden(deps.Broker, producer, cfg.LaneTable.Names(), deps.Ready, log)

@@ -103,6 +103,10 @@ func (c *carrier) carry(j *job) site.Verdict {
 		return site.Verdict{}
 	}
 	if err := c.sign(j); err != nil {
+		if j.lease.Context().Err() != nil {
+			c.abandon(j)
+			return site.Verdict{}
+		}
 		c.failed(j, journal.Outcome{At: c.Now(), Site: j.site, Stage: outcome.StageQueue, Reply: outcome.Reply{Text: "the mail could not be signed"}},
 			outcome.Failure{Stage: outcome.StageQueue, Cause: outcome.Internal})
 		return site.Verdict{Deferred: true, Error: "signing: " + err.Error()}
@@ -148,6 +152,12 @@ func (c *carrier) sign(j *job) error {
 	if j.signed != nil {
 		return nil
 	}
+	// What is not signed stands back all the same before it begins.
+	leave, err := c.Gate.Enter(j.ctx, j.lane.Name)
+	if err != nil {
+		return err
+	}
+	leave()
 	signed, err := c.Signer.Sign(j.ctx, j.mail.FromDomain, j.mail.Message, j.lane.Name)
 	if err != nil {
 		return err

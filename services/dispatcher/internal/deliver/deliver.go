@@ -74,7 +74,7 @@ type Deps struct {
 	Now      func() time.Time
 }
 
-// Engine delivers. Make a [Lane] of it for each lane.
+// Engine delivers. It has a [Lane] for each lane.
 type Engine struct {
 	Deps
 	cfg    Config
@@ -83,6 +83,8 @@ type Engine struct {
 	own    []string
 	life   context.Context    //nolint:containedctx // of what waits for the reply to a dot, which outlives its lease
 	end    context.CancelFunc // ends life
+
+	homes map[string]*Lane // by name, of the lanes served
 
 	mu      sync.Mutex
 	queued  map[*job]*site.Ticket[*job] // waiting in a site's queue
@@ -105,7 +107,34 @@ func New(cfg Config, deps Deps) *Engine {
 		lanes[i] = queue.Lane{Name: l.Name, Rank: l.Rank, FloorPercent: l.FloorPercent, Urgent: l.Name == cfg.Urgent}
 	}
 	e.sites = site.New(cfg.Sites, lanes, cfg.Workers, e.work, deps.Now)
+	e.homes = make(map[string]*Lane, len(cfg.Lanes))
+	for _, l := range cfg.Lanes {
+		e.homes[l.Name] = &Lane{engine: e, lane: l, ledger: newLedger[*job](), lookups: make(chan struct{}, max(cfg.Lookups[l.Name], 1))}
+	}
 	return e
+}
+
+// Stats is how a lane stands in memory.
+type Stats struct {
+	// Held are the mails taken over and not done.
+	Held int
+	// Oldest is when the longest-accepted of them was; zero for none.
+	Oldest time.Time
+}
+
+// Stats tells of a lane; the zero Stats of one that is not served.
+func (e *Engine) Stats(lane string) Stats {
+	home, ok := e.homes[lane]
+	if !ok {
+		return Stats{}
+	}
+	var s Stats
+	home.ledger.each(func(j *job) {
+		if s.Held++; s.Oldest.IsZero() || j.mail.AcceptedAt.Before(s.Oldest) {
+			s.Oldest = j.mail.AcceptedAt
+		}
+	})
+	return s
 }
 
 // Sites are where to look into deliveries.

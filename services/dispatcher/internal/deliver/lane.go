@@ -32,13 +32,13 @@ type Lane struct {
 
 var _ custody.Handler = (*Lane)(nil)
 
-// Lane makes the handler of a lane that the engine serves.
+// Lane is the handler of a lane that the engine serves.
 func (e *Engine) Lane(name string) (*Lane, error) {
-	l, ok := e.cfg.Lanes.Lookup(name)
+	l, ok := e.homes[name]
 	if !ok {
 		return nil, fmt.Errorf("lane %q is not served", name)
 	}
-	return &Lane{engine: e, lane: l, ledger: newLedger[*job](), lookups: make(chan struct{}, max(e.cfg.Lookups[name], 1))}, nil
+	return l, nil
 }
 
 // job is a mail under way.

@@ -147,6 +147,15 @@ func (l *ledger[J]) end(key journal.Key, job J, last func()) {
 	last()
 }
 
+// each calls f for every job in flight, under the lock.
+func (l *ledger[J]) each(f func(J)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, job := range l.flight {
+		f(job)
+	}
+}
+
 // forget drops what is known of a partition.
 func (l *ledger[J]) forget(partition int) {
 	l.mu.Lock()

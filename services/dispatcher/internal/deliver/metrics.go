@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -22,6 +23,8 @@ type Metrics struct {
 	lookups    metric.Float64Histogram
 	seconds    metric.Int64Counter
 	parked     metric.Int64Counter
+	known      sync.Map // of *options by label
+	looked     [2][]metric.RecordOption
 }
 
 // NewMetrics makes the instruments, counters at zero for the lanes given.
@@ -51,18 +54,52 @@ func NewMetrics(m metric.Meter, lanes []string) (*Metrics, error) {
 			attempts.Add(context.Background(), 0, labels(lane, kind, outcome.None)) //nolint:forbidigo // no call to trace
 		}
 	}
-	return &Metrics{attempts, final, took, duplicates, lookups, seconds, parked}, nil
+	made := &Metrics{
+		attempts: attempts, final: final, took: took, duplicates: duplicates, lookups: lookups, seconds: seconds, parked: parked,
+	}
+	for i, result := range []string{"ok", "failed"} {
+		made.looked[i] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("result", result)))}
+	}
+	return made, nil
 }
 
 func labels(lane string, kind journal.Kind, category outcome.Category) metric.MeasurementOption {
 	return metric.WithAttributes(attribute.String("lane", lane), attribute.String("result", kind.String()), attribute.String("category", category.String()))
 }
 
+// label is a combination of labels, whose options are made once.
+type label struct {
+	lane     string
+	kind     journal.Kind
+	category outcome.Category
+}
+
+type options struct {
+	add    []metric.AddOption
+	record []metric.RecordOption
+}
+
+func (m *Metrics) options(l label) *options {
+	if known, ok := m.known.Load(l); ok {
+		if o, ok := known.(*options); ok {
+			return o
+		}
+	}
+	o := &options{
+		add: []metric.AddOption{labels(l.lane, l.kind, l.category)},
+		record: []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("lane", l.lane), attribute.String("result", l.kind.String())))},
+	}
+	m.known.Store(l, o)
+	return o
+}
+
 func (m *Metrics) attempt(ctx context.Context, lane string, o journal.Outcome, elapsed time.Duration) {
-	m.attempts.Add(ctx, 1, labels(lane, o.Kind, o.Verdict.Category))
-	m.took.Record(ctx, o.Took.Seconds(), metric.WithAttributes(attribute.String("lane", lane), attribute.String("result", o.Kind.String())))
+	options := m.options(label{lane, o.Kind, o.Verdict.Category})
+	m.attempts.Add(ctx, 1, options.add...)
+	m.took.Record(ctx, o.Took.Seconds(), options.record...)
 	if o.Kind.Final() {
-		m.final.Record(ctx, max(elapsed, 0).Seconds(), metric.WithAttributes(attribute.String("lane", lane), attribute.String("result", o.Kind.String())))
+		m.final.Record(ctx, max(elapsed, 0).Seconds(), options.record...)
 	}
 }
 
@@ -79,9 +116,9 @@ func (m *Metrics) park(ctx context.Context, lane string) {
 }
 
 func (m *Metrics) lookup(ctx context.Context, took time.Duration, err error) {
-	result := "ok"
+	result := 0
 	if err != nil {
-		result = "failed"
+		result = 1
 	}
-	m.lookups.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("result", result)))
+	m.lookups.Record(ctx, took.Seconds(), m.looked[result]...)
 }

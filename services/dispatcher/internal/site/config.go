@@ -76,7 +76,7 @@ type Warm struct {
 // Default is fit for a provider that is not known better.
 func Default() Config {
 	return Config{
-		Connections: 20, Initial: 5, Reserved: 4, ReservedRate: 20, Queue: 200, Patience: 10 * time.Second, Forget: 10 * time.Minute,
+		Connections: 20, Initial: 5, Reserved: 4, ReservedRate: 20, Queue: 200, Patience: 30 * time.Second, Forget: 10 * time.Minute,
 		Warm: Warm{Sites: 10, Connections: 2, Every: 20 * time.Second, Quiet: 10 * time.Minute},
 	}
 }

@@ -105,6 +105,30 @@ func (s *Sites[T]) Connections(name string) []Connection {
 	return all
 }
 
+// Load is how busy the sites are.
+type Load struct {
+	// InFlight are the deliveries under way, by lane.
+	InFlight map[string]int
+	// Reserved connections in use, of all sites: those that only the highest
+	// lane could take.
+	Reserved int
+}
+
+// Load looks at all sites.
+func (s *Sites[T]) Load() Load {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := Load{InFlight: make(map[string]int, len(s.lanes))}
+	for name, b := range s.budgets {
+		l.InFlight[name] = b.size - b.free
+	}
+	for _, at := range s.sites {
+		reserved := s.reserved(at)
+		l.Reserved += max(min(at.busy-(s.limit(at)-reserved), reserved, at.busy-at.low), 0)
+	}
+	return l
+}
+
 // Idle counts the workers that wait for mail with a connection in hand.
 func (s *Sites[T]) Idle() int {
 	s.mu.Lock()

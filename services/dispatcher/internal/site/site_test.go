@@ -191,7 +191,7 @@ func TestSlowSitesAreRelieved(t *testing.T) {
 		}
 		<-time.After(3 * time.Second)
 		r := y.Relieve("bulk", never)
-		if len(r) != 2 || r[0].Job != "b2" || r[1].Job != "b3" || time.Until(r[0].Turn) < 10*time.Second || !r[1].Turn.After(r[0].Turn) {
+		if len(r) != 2 || r[0].Job != "b2" || r[1].Job != "b3" || time.Until(r[0].Turn) < cfg.Patience || !r[1].Turn.After(r[0].Turn) {
 			t.Errorf("Relieve = %+v, want the two that waited longest, one after the other behind those that stay", r)
 		}
 		if r := y.Relieve("bulk", never); len(r) != 0 {

@@ -34,6 +34,7 @@ type Sites[T any] struct {
 // budget is how many deliveries of a lane may be under way, and who waits for
 // one to end, in order.
 type budget[T any] struct {
+	size    int
 	free    int
 	waiting []*site[T]
 }
@@ -45,7 +46,7 @@ type budget[T any] struct {
 func New[T any](cfg Config, lanes []queue.Lane, workers map[string]int, work func(w *Worker[T]), now func() time.Time) *Sites[T] {
 	s := &Sites[T]{members: 1, cfg: cfg, lanes: lanes, work: work, now: now, sites: map[string]*site[T]{}, budgets: map[string]*budget[T]{}}
 	for _, l := range lanes {
-		s.budgets[l.Name] = &budget[T]{free: workers[l.Name]}
+		s.budgets[l.Name] = &budget[T]{size: workers[l.Name], free: workers[l.Name]}
 	}
 	if len(lanes) > 0 && lanes[0].Urgent {
 		s.top = lanes[0].Name

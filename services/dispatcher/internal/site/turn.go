@@ -6,7 +6,7 @@ import (
 
 const (
 	settling = 2 * time.Second // before the speed of a site without a rate can be told
-	slowest  = 0.2             // mails a second: nothing is told of a site that stands still
+	slowest  = 0.1             // mails a second: nothing is told of a site that stands still
 	// maxTurn bounds a turn that rests on what a site was seen to do, which
 	// may change; one by a configured rate is certain.
 	maxTurn = 2 * time.Hour

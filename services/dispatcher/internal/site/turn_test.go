@@ -128,7 +128,7 @@ func TestTurnsFollowOneAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := limited(10)
-		cfg.Queue, cfg.ReservedRate = 150, 0
+		cfg.Queue, cfg.ReservedRate, cfg.Patience = 150, 0, 10*time.Second
 		d := draining(cfg)
 		defer d.close(t)
 		fill := func() { d.add("mx.example.org", "bulk", 100); d.count("bulk") }
