@@ -161,4 +161,7 @@ type Stats struct {
 	OutstandingBytes int64
 	// Journal is the journal position of the last commit.
 	Journal int64
+	// Metadata is how many bytes the metadata of a commit would have now; at
+	// mark.MaxBytes nothing more is handed out but what closes gaps.
+	Metadata int
 }

@@ -27,15 +27,14 @@ type partition struct {
 	committed   bool          // at least once in this session
 	closed      bool
 	changed     chan struct{} // closed and renewed when something completed or was committed
-	fetching    time.Time     // when the reader was asked; zero while it is not
-	stalledAt   int64         // Next when a stall was suspected first, -1 for none
+	waited      bool          // somebody waits for changed
 	interrupted context.CancelFunc
 }
 
 func newPartition(s *session, id int) *partition {
 	return &partition{
 		session: s, id: id, log: s.log.With(slog.Int("partition", id)),
-		urgent: make(chan struct{}, 1), dirty: make(chan struct{}, 1), changed: make(chan struct{}), stalledAt: -1,
+		urgent: make(chan struct{}, 1), dirty: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
 
@@ -50,15 +49,15 @@ func (p *partition) Alive() bool { return p.session.lease.alive(time.Now()) }
 
 // Complete implements [Lease].
 func (p *partition) Complete(d *Delivery, journal int64) {
-	p.done(d, func() bool { return p.tracker.Complete(d.Offset, journal) }, "completed")
+	p.done(d, func() bool { return p.tracker.Complete(d.Offset, journal) }, completed)
 }
 
 // Abandon implements [Lease].
 func (p *partition) Abandon(d *Delivery) {
-	p.done(d, func() bool { return p.tracker.Abandon(d.Offset) }, "abandoned")
+	p.done(d, func() bool { return p.tracker.Abandon(d.Offset) }, abandoned)
 }
 
-func (p *partition) done(d *Delivery, how func() bool, result string) {
+func (p *partition) done(d *Delivery, how func() bool, r result) {
 	p.mu.Lock()
 	if p.closed || !how() {
 		p.mu.Unlock()
@@ -69,14 +68,16 @@ func (p *partition) done(d *Delivery, how func() bool, result string) {
 	p.notify()
 	p.mu.Unlock()
 	p.session.consumer.window.release(1, size)
-	p.session.consumer.meters.done(p.session.life, result)
+	p.session.consumer.meters.record(p.session.life, r)
 	signal(p.dirty)
 }
 
 // notify wakes who waits for a change; p.mu is held.
 func (p *partition) notify() {
-	close(p.changed)
-	p.changed = make(chan struct{})
+	if p.waited {
+		close(p.changed)
+		p.changed, p.waited = make(chan struct{}), false
+	}
 }
 
 func signal(ch chan struct{}) {
@@ -92,6 +93,7 @@ func (p *partition) wait(ctx context.Context, ready func() bool) bool {
 	for {
 		p.mu.Lock()
 		ok, changed := ready(), p.changed
+		p.waited = p.waited || !ok
 		p.mu.Unlock()
 		if ok {
 			return true
@@ -129,32 +131,13 @@ func (p *partition) see(head int64) {
 	p.head = max(p.head, head)
 }
 
-// nudge opens the reader anew when records were given back, or when it was
-// asked long ago and there is something to read.
-func (p *partition) nudge(ctx context.Context) {
+// nudge has the reader begin anew when records were given back.
+func (p *partition) nudge() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tracker == nil || p.interrupted == nil {
-		return
-	}
-	if p.tracker.Abandoned() > 0 {
+	if p.tracker != nil && p.interrupted != nil && p.tracker.Abandoned() > 0 {
 		p.interrupted()
-		return
 	}
-	waits := !p.fetching.IsZero() && time.Since(p.fetching) > p.session.consumer.cfg.StallAfter
-	if !waits || p.head <= p.tracker.Next() {
-		p.stalledAt = -1
-		return
-	}
-	if p.stalledAt != p.tracker.Next() { // look twice: it may have come this moment
-		p.stalledAt = p.tracker.Next()
-		return
-	}
-	p.stalledAt = -1
-	p.session.consumer.meters.stalled(ctx)
-	p.log.WarnContext(ctx, "reader stands still and is opened anew",
-		slog.Int64("next", p.tracker.Next()), slog.Int64("head", p.head))
-	p.interrupted()
 }
 
 // stats is how the partition stands; false before it is recovered.
@@ -166,6 +149,6 @@ func (p *partition) stats() (Stats, bool) {
 	}
 	return Stats{
 		Partition: p.id, Watermark: p.tracker.Low(), Next: p.tracker.Next(), Head: max(p.head, p.tracker.Next()),
-		Outstanding: p.tracker.Outstanding(), OutstandingBytes: p.bytes, Journal: p.journal,
+		Outstanding: p.tracker.Outstanding(), OutstandingBytes: p.bytes, Journal: p.journal, Metadata: p.tracker.Size(),
 	}, true
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/custody/mark"
@@ -60,9 +57,7 @@ func (p *partition) resume(ctx context.Context) (mark.Mark, bool) {
 		p.see(b.Last)
 		m, problem := mark.Resume(committed.CommittedOffset, committed.Metadata, b.First, b.Last)
 		if problem != "" {
-			c.meters.broken(ctx)
-			p.log.ErrorContext(ctx, "commit does not fit the log", slog.String("problem", problem),
-				slog.Int64("committed", committed.CommittedOffset),
+			p.broken(ctx, problem, slog.Int64("committed", committed.CommittedOffset),
 				slog.Int64("log_start", b.First), slog.Int64("log_end", b.Last))
 		}
 		return m, true
@@ -86,8 +81,7 @@ func (p *partition) journalBounds(ctx context.Context, m mark.Mark) (broker.Boun
 		}
 		b := ends[p.id]
 		if m.Journal > b.Last {
-			c.meters.broken(ctx)
-			p.log.ErrorContext(ctx, "journal ends before its committed position, reading it whole",
+			p.broken(ctx, "journal ends before its committed position, reading it whole",
 				slog.Int64("committed", m.Journal), slog.Int64("log_end", b.Last))
 			return b, true
 		}
@@ -113,60 +107,50 @@ func (p *partition) fence(ctx context.Context) bool {
 
 // recover reads the journal back into the handler.
 func (p *partition) recover(ctx context.Context, b broker.Bounds) bool {
-	next := b.First
-	for next < b.Last {
-		r, done := p.reader(p.session.consumer.cfg.Journal, next)
-		for next < b.Last {
-			wait, cancel := context.WithTimeout(ctx, journalPatience)
-			m, err := r.FetchMessage(wait)
-			cancel()
-			if err != nil {
-				break
-			}
-			next = m.Offset + 1
-			if m.Offset < b.Last {
-				p.session.consumer.handler.Recover(ctx, toRecord(m))
-			}
-		}
-		done()
-		if ctx.Err() != nil {
+	t := p.tail(p.session.consumer.cfg.Journal, b.First)
+	for t.next < b.Last {
+		r, err := t.read(ctx)
+		switch {
+		case ctx.Err() != nil:
 			return false
-		}
-		if next < b.Last { // silence: perhaps the rest was deleted meanwhile
-			p.log.WarnContext(ctx, "journal does not come, asked again", slog.Int64("next", next), slog.Int64("end", b.Last))
-			if ends, err := p.session.consumer.bounds(ctx, p.session.consumer.cfg.Journal); err == nil {
-				next = max(next, ends[p.id].First)
+		case err == nil:
+			if r.Offset < b.Last {
+				p.session.consumer.handler.Recover(ctx, r)
+			}
+			continue
+		case errors.Is(err, errGone): // trimmed meanwhile, or lost at its end
+			ends, asked := p.session.consumer.bounds(ctx, t.topic)
+			if asked == nil && t.next < ends[p.id].First {
+				t.next = ends[p.id].First
+				continue
+			}
+			if asked == nil && ends[p.id].Last < b.Last {
+				p.broken(ctx, "journal ends before it did a moment ago", slog.Int64("log_end", ends[p.id].Last))
+				b.Last = ends[p.id].Last
+				continue
 			}
 		}
+		p.log.WarnContext(ctx, "journal does not come, asked again",
+			slog.Int64("next", t.next), slog.Int64("end", b.Last), slog.Any("error", err))
+		pause(ctx, askRetry)
 	}
 	return ctx.Err() == nil
 }
 
-// journalPatience is how long a journal record that exists may take to come.
-const journalPatience = 5 * time.Second
-
-// reader opens a partition reader; done closes it without waiting for its
-// poll to end.
-func (p *partition) reader(topic string, offset int64) (r *kafka.Reader, done func()) {
-	c := p.session.consumer
-	var cut cutter
-	r = kafka.NewReader(kafka.ReaderConfig{
-		Brokers: c.client.Bootstrap(), Dialer: cut.dialer(c.client.Dialer()), Topic: topic, Partition: p.id,
-		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Second, ReadBatchTimeout: time.Second, QueueCapacity: 100,
-		ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 500 * time.Millisecond, ReadLagInterval: -1,
-		OffsetOutOfRangeError: true,
-	})
-	_ = r.SetOffset(offset) // fails only on a closed reader
-	return r, func() {
-		var closing sync.WaitGroup
-		closing.Go(func() { _ = r.Close() })
-		cut.close()
-		closing.Wait()
-	}
+// broken counts and logs that the log is not what it should be.
+func (p *partition) broken(ctx context.Context, problem string, attrs ...slog.Attr) {
+	p.session.consumer.meters.broken(ctx)
+	p.log.LogAttrs(ctx, slog.LevelError, "log and commit do not fit", append(attrs, slog.String("problem", problem))...)
 }
 
-// read hands out from one reader until it fails, is interrupted, or reading
-// ends.
+// tail reads a topic's partition of this number from an offset on.
+func (p *partition) tail(topic string, offset int64) *tail {
+	c := p.session.consumer
+	return &tail{client: c.client.Kafka(), topic: topic, partition: p.id, patience: c.cfg.StallAfter, next: offset}
+}
+
+// read hands out from the watermark on until records are given back, or
+// reading ends.
 func (p *partition) read(ctx context.Context) {
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
@@ -174,48 +158,74 @@ func (p *partition) read(ctx context.Context) {
 	p.interrupted = interrupt
 	from := p.tracker.Low()
 	p.mu.Unlock()
-	r, done := p.reader(p.session.consumer.cfg.Topic, from)
-	defer done()
+	t := p.tail(p.session.consumer.cfg.Topic, from)
 	for {
-		p.fetch(time.Now())
-		m, err := r.FetchMessage(ctx)
-		p.fetch(time.Time{})
+		r, err := t.read(ctx)
+		p.see(t.head)
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, kafka.OffsetOutOfRange):
-			// The log ends before what we were handed from it. Taking the
-			// partition over anew finds where it can be read.
-			p.session.consumer.meters.broken(ctx)
-			p.log.ErrorContext(ctx, "log ends before the reader, taking the partition over anew", slog.Int64("from", from))
-			pause(ctx, askRetry)
-			p.session.beginDrain("offset out of range")
-			return
+		case errors.Is(err, errGone):
+			if !p.skip(ctx, t) {
+				return
+			}
+		case errors.Is(err, errStalled):
+			p.session.consumer.meters.stalled(ctx)
+			p.log.WarnContext(ctx, "reader stands still, asked anew", slog.Int64("next", t.next), slog.Int64("head", t.head))
 		case err != nil:
-			p.log.WarnContext(ctx, "reader failed and is opened anew", slog.Any("error", err))
+			p.log.WarnContext(ctx, "lane could not be read, trying again", slog.Int64("next", t.next), slog.Any("error", err))
 			pause(ctx, askRetry)
-			return
-		}
-		if !p.hand(ctx, &m) {
+		case !p.hand(ctx, NewDelivery(r, p)):
 			return
 		}
 	}
 }
 
-// fetch notes since when the reader is asked.
-func (p *partition) fetch(since time.Time) {
+// skip goes on at the first record there is when those before it were deleted.
+// False when the log ends before what was read of it: then new records will
+// bear the numbers of those that are gone, and only taking the partition over
+// anew tells what is to be done.
+func (p *partition) skip(ctx context.Context, t *tail) bool {
+	ends, err := p.session.consumer.bounds(ctx, t.topic)
+	b := ends[p.id]
+	switch {
+	case err != nil:
+		p.log.WarnContext(ctx, "end of the lane could not be asked for", slog.Any("error", err))
+		pause(ctx, askRetry)
+	case t.next < b.First:
+		p.broken(ctx, "records that were not read are deleted, reading on at the first there is",
+			slog.Int64("next", t.next), slog.Int64("log_start", b.First))
+		t.next = b.First
+	case t.next > b.Last:
+		p.broken(ctx, "log ends before the reader, taking the partition over anew",
+			slog.Int64("next", t.next), slog.Int64("log_end", b.Last))
+		p.session.beginDrain("log was cut")
+		return false
+	}
+	return true
+}
+
+// room waits while the commit metadata has none for another record, which is
+// rare enough to be told.
+func (p *partition) room(ctx context.Context, offset int64) bool {
+	free := func() bool { return !p.tracker.Full(offset) }
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fetching = since
+	ok := free()
+	p.mu.Unlock()
+	if ok {
+		return true
+	}
+	p.session.consumer.meters.full(ctx)
+	p.log.WarnContext(ctx, "commit metadata is full, handing out pauses until gaps close", slog.Int64("next", offset))
+	return p.wait(ctx, free)
 }
 
 // hand gives one record to the handler, unless it is done or in its hands
 // already. It waits for room, and is false when reading ended before.
-func (p *partition) hand(ctx context.Context, m *kafka.Message) bool {
+func (p *partition) hand(ctx context.Context, d *Delivery) bool {
 	c := p.session.consumer
-	d := NewDelivery(toRecord(*m), p)
 	size := d.size()
-	if !p.wait(ctx, func() bool { return !p.tracker.Full(d.Offset) }) || c.window.acquire(ctx, size) != nil {
+	if !p.room(ctx, d.Offset) || c.window.acquire(ctx, size) != nil {
 		return false
 	}
 	for {
@@ -226,11 +236,9 @@ func (p *partition) hand(ctx context.Context, m *kafka.Message) bool {
 		if v == mark.Hand {
 			p.bytes += size
 		}
-		p.head = max(p.head, m.HighWaterMark)
 		p.mu.Unlock()
 		if gap > 0 {
-			c.meters.broken(ctx)
-			p.log.ErrorContext(ctx, "records are missing in the log",
+			p.broken(ctx, "records are missing",
 				slog.Int64("missing", gap), slog.Int64("offset", d.Offset), slog.Int64("watermark", low))
 		}
 		switch v {
@@ -247,22 +255,9 @@ func (p *partition) hand(ctx context.Context, m *kafka.Message) bool {
 			if soon {
 				signal(p.dirty)
 			}
-			c.meters.handed(ctx)
+			c.meters.record(ctx, handed)
 			c.handler.Handle(d)
 			return true
 		}
 	}
-}
-
-func toRecord(m kafka.Message) Record {
-	r := Record{
-		Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time,
-	}
-	if len(m.Headers) > 0 {
-		r.Headers = make([]broker.Header, len(m.Headers))
-		for i, h := range m.Headers {
-			r.Headers[i] = broker.Header{Key: h.Key, Value: h.Value}
-		}
-	}
-	return r
 }

@@ -113,35 +113,18 @@ func (s *session) settle(pumps *sync.WaitGroup) {
 	s.end() // unblocks the waiter, and whatever is still in flight
 }
 
-// watch looks for readers that stand still and for records given back.
+// watch looks for records given back.
 func (s *session) watch(ctx context.Context) {
-	every := min(time.Second, s.consumer.cfg.StallAfter/2)
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(min(time.Second, s.consumer.cfg.StallAfter/2))
 	defer tick.Stop()
-	var asked time.Time
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		if time.Since(asked) >= s.consumer.cfg.StallAfter/2 {
-			asked = time.Now()
-			s.heads(ctx)
-		}
 		for _, p := range s.parts {
-			p.nudge(ctx)
+			p.nudge()
 		}
-	}
-}
-
-// heads asks where the partitions end.
-func (s *session) heads(ctx context.Context) {
-	ends, err := s.consumer.bounds(ctx, s.consumer.cfg.Topic)
-	if err != nil {
-		return // the next look may succeed
-	}
-	for _, p := range s.parts {
-		p.see(ends[p.id].Last)
 	}
 }

@@ -14,6 +14,7 @@ type window struct {
 	records int
 	bytes   int64
 	freed   chan struct{} // closed and renewed when room is freed
+	waited  bool          // somebody waits for freed
 }
 
 func newWindow(maxRecords int, maxBytes int64) *window {
@@ -32,6 +33,7 @@ func (w *window) acquire(ctx context.Context, size int64) error {
 			return nil
 		}
 		freed := w.freed
+		w.waited = true
 		w.mu.Unlock()
 		select {
 		case <-freed:
@@ -50,6 +52,8 @@ func (w *window) release(n int, size int64) {
 	defer w.mu.Unlock()
 	w.records -= n
 	w.bytes -= size
-	close(w.freed)
-	w.freed = make(chan struct{})
+	if w.waited {
+		close(w.freed)
+		w.freed, w.waited = make(chan struct{}), false
+	}
 }

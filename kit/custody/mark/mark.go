@@ -22,6 +22,7 @@
 package mark
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -32,7 +33,10 @@ import (
 // 4096.
 const MaxBytes = 4000
 
-const version = "k1"
+const (
+	version = "k1"
+	base    = 36
+)
 
 // ErrMetadata is the error of metadata that is not of this package's making.
 var ErrMetadata = errors.New("commit metadata does not parse")
@@ -66,27 +70,31 @@ func (m Mark) Count() int64 {
 
 // Encode makes the commit metadata. Spans that do not fit into [MaxBytes] are
 // left out, the highest first: their records come again, which the journal
-// settles.
+// settles. A [Tracker] that is asked whether it is Full never comes to that.
 func (m Mark) Encode() string {
+	b := m.text()
+	for len(b) > MaxBytes {
+		b = b[:bytes.LastIndexByte(b[:len(b)-1], ';')+1]
+	}
+	return string(b)
+}
+
+func (m Mark) text() []byte {
 	b := make([]byte, 0, 64)
 	b = append(b, version...)
 	b = number(b, max(m.Journal, -1)+1, ';')
 	b = number(b, max(m.Limit-m.Low, 0), ';')
 	at := m.Low
 	for _, s := range m.Done {
-		n := len(b)
 		b = number(b, s.Start-at, ',')
 		b = number(b, s.End-s.Start, ';')
-		if len(b) > MaxBytes {
-			return string(b[:n])
-		}
 		at = s.End
 	}
-	return string(b)
+	return b
 }
 
 func number(b []byte, n int64, end byte) []byte {
-	return append(strconv.AppendInt(b, n, 36), end)
+	return append(strconv.AppendInt(b, n, base), end)
 }
 
 // Parse reads a commit. Empty metadata, as other tools commit it, is a plain
@@ -103,7 +111,7 @@ func Parse(offset int64, metadata string) (Mark, error) {
 	}
 	next := func(end string) int64 {
 		digits, tail, found := strings.Cut(rest, end)
-		n, err := strconv.ParseUint(digits, 36, 62)
+		n, err := strconv.ParseUint(digits, base, 62)
 		ok = ok && found && err == nil
 		rest = tail
 		return int64(n)

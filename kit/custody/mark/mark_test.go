@@ -303,6 +303,53 @@ func (w *world) check() {
 	}
 }
 
+// However completions scatter, a consumer that heeds Full never cuts metadata.
+func TestTrackerNeverOutgrowsItsMetadata(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(12) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		low := int64(1) << (3 * seed)
+		tr := mark.NewTracker(mark.Mark{Low: low, Journal: 1 << 50, Limit: low}, 1<<50)
+		window := 1 + rnd.IntN(8000)
+		pace := 1 + rnd.IntN(64)
+		out := map[int64]bool{}
+		next := low
+		for range 8_000 {
+			if len(out) < window && !tr.Full(next) {
+				tr.Committed(mark.Mark{Limit: next + 1})
+				if v, _ := tr.Take(next); v != mark.Hand {
+					t.Fatalf("Take(%d) = %v, want %v", next, v, mark.Hand)
+				}
+				out[next] = true
+				next++
+				if rnd.IntN(pace) > 0 {
+					continue
+				}
+			}
+			n := 0
+			for o := range out { // any; but every second, and later the rest, in one kind of run
+				if seed%3 == 0 && o%2 == 0 && len(out) > window/2 {
+					if n++; n < 50 {
+						continue
+					}
+				}
+				tr.Complete(o, -1)
+				delete(out, o)
+				break
+			}
+			if rnd.IntN(32) > 0 {
+				continue
+			}
+			if m := tr.Mark(8192, 0); len(m.Encode()) > mark.MaxBytes-8 {
+				back, err := mark.Parse(m.Low, m.Encode())
+				if err != nil || len(back.Done) < len(m.Done) {
+					t.Fatalf("seed %d: metadata of %d spans with %d outstanding is cut to %d, %v", seed, len(m.Done), len(out), len(back.Done), err)
+				}
+			}
+		}
+	}
+}
+
 func TestTrackerFull(t *testing.T) {
 	t.Parallel()
 	tr := mark.NewTracker(mark.Mark{Journal: -1}, -1)

@@ -28,6 +28,12 @@ func Resume(offset int64, metadata string, first, last int64) (m Mark, problem s
 			m.Done = m.Done[1:]
 		}
 	}
+	for n := len(m.Done); n > 0 && m.Done[n-1].End > last; n = len(m.Done) {
+		problem = "records that were done are gone from the end of the log: those that follow bear their numbers"
+		if m.Done[n-1].End = last; m.Done[n-1].Start >= last {
+			m.Done = m.Done[:n-1]
+		}
+	}
 	m.Journal = max(m.Journal, 0)
 	// What lies beyond the log's end now was never handed out.
 	m.Limit = max(m.Low, min(m.Limit, last))

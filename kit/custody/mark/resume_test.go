@@ -69,6 +69,12 @@ func TestResume(t *testing.T) {
 			true,
 		},
 		{
+			"log cut above the commit", 50, full.Encode(),
+			bounds{10, 56},
+			mark.Mark{Low: 50, Done: []mark.Span{{Start: 52, End: 56}}, Journal: 40, Limit: 56},
+			true,
+		},
+		{
 			"at the end", 100, "k11;0;",
 			bounds{99, 100},
 			mark.Mark{Low: 100, Journal: 0, Limit: 100},

@@ -7,9 +7,14 @@ import (
 	"strings"
 )
 
-// full is the size of metadata at which [Tracker.Full] asks for no more
-// records: what is handed out may still add spans until it is done.
-const full = MaxBytes * 7 / 8
+// growth is by how much a record that is not done yet may lengthen the
+// metadata. The worst is every second one done: then two cost a span of the
+// shortest kind, "1,1;".
+const growth = 2
+
+// slack is what the numbers before the spans, and those of the spans that get
+// a digit longer, may add.
+const slack = 128
 
 // maxFloors bounds how many floors a tracker keeps.
 const maxFloors = 1024
@@ -32,6 +37,7 @@ const (
 type Tracker struct {
 	low   int64
 	done  []Span // ascending, apart, above low
+	count int64  // of the offsets in done
 	next  int64  // one above the highest offset taken or known to be absent
 	limit int64  // committed: nothing at or above it may be handed out
 
@@ -51,7 +57,7 @@ type floor struct{ offset, journal int64 }
 // as the new owner read it; negative without one.
 func NewTracker(m Mark, head int64) *Tracker {
 	return &Tracker{
-		low: m.Low, next: m.Low, limit: m.Low, done: slices.Clone(m.Done), before: m, head: head,
+		low: m.Low, next: m.Low, limit: m.Low, done: slices.Clone(m.Done), count: m.Count(), before: m, head: head,
 		out: make(map[int64]struct{}), abandoned: make(map[int64]struct{}),
 	}
 }
@@ -211,17 +217,43 @@ func (t *Tracker) floor() int64 {
 // Committed says that m stands: records below its limit may be handed out.
 func (t *Tracker) Committed(m Mark) { t.limit = max(t.limit, m.Limit) }
 
-// Full says that the record at offset must not be taken yet, for the done
-// spans nearly fill the metadata. Records in the gaps between them may: only
-// they make room.
+// Full says that the record at offset must not be taken yet: with it, the
+// metadata might outgrow [MaxBytes] before what is handed out is done, and the
+// spans that do not fit would be forgotten. Records in the gaps between spans
+// may always be taken: only they make room.
 func (t *Tracker) Full(offset int64) bool {
-	n := len(t.done)
-	if n < full/28 || offset < max(t.next, t.done[n-1].End) { // a span never takes more than 28 bytes
+	top := t.top()
+	if offset < top {
 		return false
 	}
-	m := Mark{Low: t.low, Done: t.done, Limit: t.limit, Journal: t.head}
-	return len(m.Encode()) > full
+	open := int(min(offset+1-t.low-t.count, MaxBytes))
+	room := MaxBytes - slack - growth*open
+	// No gap and no run is longer than all there is: a bound that is cheap.
+	if len(t.done)*(2*digits(offset-t.low)+2) <= room {
+		return false
+	}
+	return len(Mark{Low: t.low, Done: t.done, Limit: t.limit, Journal: max(t.head, 0)}.text()) > room
 }
+
+// digits is how long a number is in the metadata.
+func digits(n int64) int {
+	d := 1
+	for ; n >= base; n /= base {
+		d++
+	}
+	return d
+}
+
+// top is the offset after the last one that is done or was taken.
+func (t *Tracker) top() int64 {
+	if n := len(t.done); n > 0 {
+		return max(t.next, t.done[n-1].End)
+	}
+	return t.next
+}
+
+// Size is how long the metadata of a commit would be now, at most [MaxBytes].
+func (t *Tracker) Size() int { return len(t.Mark(0, 0).Encode()) }
 
 // find returns the index of the first span that ends above offset, and
 // whether offset is in it.
@@ -243,6 +275,7 @@ func (t *Tracker) isDone(offset int64) bool {
 // insert adds [start, end), of which nothing is done, to the done spans and
 // raises low over what touches it.
 func (t *Tracker) insert(start, end int64) {
+	t.count += end - start
 	i, _ := t.find(start)
 	joinsLeft := i > 0 && t.done[i-1].End == start
 	joinsRight := i < len(t.done) && t.done[i].Start == end
@@ -259,6 +292,7 @@ func (t *Tracker) insert(start, end int64) {
 	}
 	if t.done[0].Start <= t.low {
 		t.low = max(t.low, t.done[0].End)
+		t.count -= t.done[0].End - t.done[0].Start
 		t.done = slices.Delete(t.done, 0, 1)
 	}
 }

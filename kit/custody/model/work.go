@@ -141,7 +141,7 @@ func (w *world) land(d *dispatcher, j *job) {
 		d.owed = waive(d.owed, j.release)
 		w.complete(d, j, end)
 		d.jobs = slices.DeleteFunc(d.jobs, func(o job) bool { return o.release == j.release })
-	case !w.alive(d, j) && w.break_ != deferWithout: // the next owner reads the outcome and writes the deferral
+	case j.wants == deferred && !w.alive(d, j) && w.break_ != deferWithout: // the next owner reads the outcome and writes the deferral
 		w.giveBack(d, j)
 	default:
 		j.phase = deferring
