@@ -22,7 +22,7 @@ func (e *Broker) metadata(_ context.Context, r *wire.Request, q *kmsg.MetadataRe
 	b := kmsg.NewMetadataResponseBroker()
 	b.NodeID, b.Host, b.Port = node, r.Host, r.Port
 	res.Brokers = append(res.Brokers, b)
-	res.ClusterID, res.ControllerID = kmsg.StringPtr(clusterID), node
+	res.ClusterID, res.ControllerID = new(clusterID), node
 	if q.Topics == nil || r.Version == 0 && len(q.Topics) == 0 {
 		for _, name := range e.topics.Names() {
 			res.Topics = append(res.Topics, e.describe(name))
@@ -39,7 +39,7 @@ func (e *Broker) metadata(_ context.Context, r *wire.Request, q *kmsg.MetadataRe
 
 func (e *Broker) describe(name string) kmsg.MetadataResponseTopic {
 	t := kmsg.NewMetadataResponseTopic()
-	t.Topic = kmsg.StringPtr(name)
+	t.Topic = new(name)
 	n := e.topics.Partitions(name)
 	if n == 0 {
 		t.ErrorCode = wire.UnknownTopicOrPartition

@@ -41,14 +41,15 @@ func (e *Broker) fetch(ctx context.Context, r *wire.Request, dst []byte) ([]byte
 		return dst, nil
 	}
 	more := make(chan struct{}, 1)
-	for _, t := range q.Topics {
-		for _, p := range t.Partitions {
-			if l := e.topics.Log(t.Topic, p.Partition); l != nil {
-				l.Watch(more)
-				defer l.Unwatch(more)
-			}
-		}
+	logs := f.logs()
+	for _, l := range logs {
+		l.Watch(more)
 	}
+	defer func() {
+		for _, l := range logs {
+			l.Unwatch(more)
+		}
+	}()
 	timeout := time.NewTimer(min(time.Duration(q.MaxWaitMillis)*time.Millisecond, longestWait))
 	defer timeout.Stop()
 	for {
@@ -73,6 +74,19 @@ type fetching struct {
 	r      *wire.Request
 	got    int
 	failed bool
+}
+
+// logs are those asked for that there are.
+func (f *fetching) logs() []*seglog.Log {
+	var logs []*seglog.Log
+	for _, t := range f.q.Topics {
+		for _, p := range t.Partitions {
+			if l := f.topics.Log(t.Topic, p.Partition); l != nil {
+				logs = append(logs, l)
+			}
+		}
+	}
+	return logs
 }
 
 // enough says that the answer need not wait.

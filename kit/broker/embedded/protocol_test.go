@@ -337,8 +337,11 @@ func TestPortHostile(t *testing.T) {
 	c := b.Client(nil, "otp")
 	garbage := bytes.Repeat([]byte{0, 0, 0, 40, 0, 3, 0, 9, 1, 2, 3, 0xff}, 500)
 	for _, frame := range [][]byte{
-		garbage, garbage[3:], []byte("GET / HTTP/1.0\r\n\r\n"), {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 8, 0, 0, 0, 1},
-		{0, 0, 0, 10, 0x7f, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0}, {0, 0, 0, 99, 0, 0}, {0},
+		garbage, garbage[3:], []byte("GET / HTTP/1.0\r\n\r\n"),
+		{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 8, 0, 0, 0, 1},
+		{0, 0, 0, 10, 0x7f, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0},
+		{0, 0, 0, 99, 0, 0},
+		{0},
 	} {
 		port := call(t, b)
 		_, _ = port.conn.Write(frame) // cut while it writes, as may be

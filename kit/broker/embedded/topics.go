@@ -38,12 +38,12 @@ func (e *Broker) verdict(ctx context.Context, topic string, err error) (int16, *
 	case errors.Is(err, errResource):
 		code = wire.InvalidRequest
 	case errors.Is(err, errFull):
-		return code, kmsg.StringPtr(err.Error())
+		return code, new(err.Error())
 	default:
 		e.log.ErrorContext(ctx, "topic cannot be changed", slog.String("topic", topic), slog.Any("error", err))
 		return code, nil
 	}
-	return code, kmsg.StringPtr(err.Error())
+	return code, new(err.Error())
 }
 
 // Errors of requests about topics.
@@ -108,7 +108,7 @@ func (e *Broker) deleteTopics(ctx context.Context, _ *wire.Request, q *kmsg.Dele
 	res := kmsg.NewPtrDeleteTopicsResponse()
 	for _, name := range q.TopicNames {
 		t := kmsg.NewDeleteTopicsResponseTopic()
-		t.Topic = kmsg.StringPtr(name)
+		t.Topic = new(name)
 		err := e.topics.Delete(name)
 		if !errors.Is(err, catalog.ErrUnknown) {
 			e.groups.Forget(name)
@@ -153,7 +153,7 @@ func configs(s catalog.Settings, names []string) []kmsg.DescribeConfigsResponseR
 			continue
 		}
 		c := kmsg.NewDescribeConfigsResponseResourceConfig()
-		c.Name, c.Value = name, kmsg.StringPtr(value)
+		c.Name, c.Value = name, new(value)
 		c.IsDefault, c.Source = true, kmsg.ConfigSourceDefaultConfig
 		if !s.Default(name) {
 			c.IsDefault, c.Source = false, kmsg.ConfigSourceDynamicTopicConfig

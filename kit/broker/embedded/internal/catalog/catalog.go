@@ -22,6 +22,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"kurir.dev/kit/broker/embedded/internal/durable"
@@ -35,7 +36,7 @@ const mostPartitions = 1024
 var (
 	ErrExists     = errors.New("topic exists")
 	ErrUnknown    = errors.New("topic does not exist")
-	ErrName       = errors.New("topic names have 1 to 249 of the letters a-z A-Z 0-9 . _ - and are not . or ..")
+	ErrName       = errors.New("a topic has a name of 1 to 249 letters a-z A-Z 0-9 . _ - that is not dots alone")
 	ErrPartitions = fmt.Errorf("a topic has 1 to %d partitions and never fewer than before", mostPartitions)
 )
 
@@ -258,7 +259,7 @@ func (c *Catalog) Names() []string {
 
 // valid says whether a topic can have this name.
 func valid(name string) bool {
-	return len(name) <= 249 && name != "." && name != ".." && regexp.MustCompile(`^[a-zA-Z0-9._-]+$`).MatchString(name)
+	return len(name) <= 249 && strings.Trim(name, ".") != "" && regexp.MustCompile(`^[a-zA-Z0-9._-]+$`).MatchString(name)
 }
 
 // Create makes a topic: [ErrName], [ErrExists], [ErrPartitions] or

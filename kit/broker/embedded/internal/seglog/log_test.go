@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -201,7 +201,7 @@ func TestReadBounds(t *testing.T) {
 func TestTrimEmpty(t *testing.T) {
 	t.Parallel()
 	for _, kill := range []bool{false, true} {
-		t.Run(fmt.Sprint(kill), func(t *testing.T) {
+		t.Run(strconv.FormatBool(kill), func(t *testing.T) {
 			t.Parallel()
 			cfg := config(t)
 			l := open(t, cfg)
@@ -474,7 +474,7 @@ func FuzzCheck(f *testing.F) {
 func FuzzTornTail(f *testing.F) {
 	f.Add(uint32(10), []byte{}, false)
 	f.Add(uint32(999), []byte{1, 2, 3}, false)
-	f.Add(uint32(1500), bytes.Repeat([]byte{0}, 100), true)
+	f.Add(uint32(1500), make([]byte, 100), true)
 	f.Add(uint32(70), batch(1, 20, 0), true)
 	f.Fuzz(func(t *testing.T, cut uint32, garbage []byte, overwrite bool) {
 		cfg := config(t)
@@ -493,8 +493,9 @@ func FuzzTornTail(f *testing.F) {
 		if !overwrite {
 			err = file.Truncate(int64(at))
 		}
-		if _, werr := file.WriteAt(garbage, int64(at)); errors.Join(err, werr, file.Close()) != nil {
-			t.Fatal(err, werr)
+		_, werr := file.WriteAt(garbage, int64(at))
+		if err := errors.Join(err, werr, file.Close()); err != nil {
+			t.Fatal(err)
 		}
 		damaged := slicesPatch(want, at, garbage, overwrite)
 		whole := 0
@@ -529,7 +530,7 @@ func slicesPatch(b []byte, at int, patch []byte, overwrite bool) []byte {
 func TestProperties(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(16) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			cfg := config(t)

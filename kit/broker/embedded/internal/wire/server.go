@@ -192,8 +192,9 @@ func (c *conn) next(ctx context.Context) error {
 	if err := c.fill(rest); err != nil {
 		return err
 	}
-	dst := append(c.out[:0], 0, 0, 0, 0) // the length, set when known
-	dst = append(dst, head[8:]...)       // correlation id
+	dst := c.out[:0]
+	dst = append(dst, 0, 0, 0, 0)  // the length, set when known
+	dst = append(dst, head[8:]...) // correlation id
 	if req.key == versionsKey && req.Version > api.Max {
 		return c.answer(c.server.apis.versions(dst, 0, UnsupportedVersion))
 	}
@@ -278,7 +279,8 @@ func (s *stock) grow(b []byte, n int) []byte {
 		return append(make([]byte, 0, max(1<<10, 2*need)), b...)
 	}
 	if p, ok := s.pool.Get().(*[]byte); ok && cap(*p) >= need {
-		grown := append((*p)[:0], b...)
+		grown := (*p)[:len(b)]
+		copy(grown, b)
 		s.shrink(b)
 		return grown
 	}

@@ -38,7 +38,7 @@ func apis() map[int16]wire.API {
 		int16(kmsg.FindCoordinator): wire.Typed(0, 4,
 			func(_ context.Context, r *wire.Request, q *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
 				res := kmsg.NewPtrFindCoordinatorResponse()
-				res.Host, res.Port, res.ErrorMessage = r.Host, r.Port, kmsg.StringPtr(r.ClientID+" "+q.CoordinatorKey)
+				res.Host, res.Port, res.ErrorMessage = r.Host, r.Port, new(r.ClientID+" "+q.CoordinatorKey)
 				return res
 			}),
 		int16(kmsg.CreateTopics): wire.Typed(0, 6,
@@ -295,7 +295,7 @@ func FuzzServe(f *testing.F) {
 	f.Cleanup(s.Close)
 	in := make(pipes)
 	s.Open(wire.Door{Listener: in, Conns: 64})
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		here, there := net.Pipe()
 		in <- there
 		drained := make(chan struct{})
