@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -106,7 +107,7 @@ func jars() (string, error) {
 
 // lay gives each node its ports and writes its properties.
 func (c *Cluster) lay() error {
-	var voters, controllers []string
+	var voters []string
 	for id := 1; id <= c.options.Nodes; id++ {
 		n := &node{id: id, properties: filepath.Join(c.dir, strconv.Itoa(id)+".properties")}
 		n.detours, n.behind = make([]string, c.options.Detours), make([]string, c.options.Detours)
@@ -122,26 +123,27 @@ func (c *Cluster) lay() error {
 		}
 		c.nodes = append(c.nodes, n)
 		voters = append(voters, fmt.Sprintf("%d@%s", id, n.controller))
-		controllers = append(controllers, n.controller)
 	}
 	for _, n := range c.nodes {
-		listeners, advertised := "PLAINTEXT://"+n.addr, "PLAINTEXT://"+n.addr
-		protocols := "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+		listeners, advertised := []string{"PLAINTEXT://" + n.addr}, []string{"PLAINTEXT://" + n.addr}
+		protocols := []string{"PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"}
 		for i := range c.options.Detours {
-			listeners += fmt.Sprintf(",DETOUR%d://%s", i, n.behind[i])
-			advertised += fmt.Sprintf(",DETOUR%d://%s", i, n.detours[i])
-			protocols += fmt.Sprintf(",DETOUR%d:PLAINTEXT", i)
+			name := "DETOUR" + strconv.Itoa(i)
+			listeners = append(listeners, name+"://"+n.behind[i])
+			advertised = append(advertised, name+"://"+n.detours[i])
+			protocols = append(protocols, name+":PLAINTEXT")
 		}
+		listeners = append(listeners, "CONTROLLER://"+n.controller)
 		replicas := strconv.Itoa(min(3, c.options.Nodes))
 		insync := strconv.Itoa(min(2, (c.options.Nodes+1)/2))
 		settings := map[string]string{
 			"process.roles": "broker,controller", "node.id": strconv.Itoa(n.id),
 			"controller.quorum.voters":       strings.Join(voters, ","),
-			"listeners":                      listeners + ",CONTROLLER://" + n.controller,
-			"advertised.listeners":           advertised,
+			"listeners":                      strings.Join(listeners, ","),
+			"advertised.listeners":           strings.Join(advertised, ","),
 			"inter.broker.listener.name":     "PLAINTEXT",
 			"controller.listener.names":      "CONTROLLER",
-			"listener.security.protocol.map": protocols,
+			"listener.security.protocol.map": strings.Join(protocols, ","),
 			"log.dirs":                       filepath.Join(c.dir, strconv.Itoa(n.id)),
 
 			"auto.create.topics.enable": "false", "unclean.leader.election.enable": "false",
@@ -157,9 +159,7 @@ func (c *Cluster) lay() error {
 			"num.network.threads": "2", "num.io.threads": "2", "log.index.size.max.bytes": "1048576",
 			"group.coordinator.threads": "1", "background.threads": "2",
 		}
-		for key, value := range c.options.Properties {
-			settings[key] = value
-		}
+		maps.Copy(settings, c.options.Properties)
 		var text strings.Builder
 		for key, value := range settings {
 			fmt.Fprintf(&text, "%s=%s\n", key, value)

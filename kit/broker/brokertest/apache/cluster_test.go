@@ -2,7 +2,6 @@ package apache_test
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
@@ -16,7 +15,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if !brokertest.Apache() {
-		fmt.Println("these tests are of Apache Kafka: -broker=apache runs them")
+		_, _ = os.Stdout.WriteString("these tests are of Apache Kafka: -broker=apache runs them\n")
 		return
 	}
 	os.Exit(m.Run())
