@@ -170,7 +170,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 func (l *Lane) open(d *custody.Delivery) (*journal.Mail, error) {
 	leave, err := l.engine.Gate.Enter(d.Context(), l.lane.Name)
 	if err != nil {
-		return nil, nil //nolint:nilnil,nilerr // the lease is over: there is nothing to say of the record
+		return nil, nil //nolint:nilnil // the lease is over: there is nothing to say of the record
 	}
 	defer leave()
 	return journal.Open(l.engine.Codec, d.Record, l.lane.Name)

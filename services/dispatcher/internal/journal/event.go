@@ -195,8 +195,10 @@ func Read(codec *record.Codec, r custody.Record) (Key, Settled, bool) {
 	}
 	kind := typeKind(ev.GetType())
 	detail := ev.GetAttemptDetail()
-	s := Settled{Kind: kind, Offset: r.Offset, Sequence: ev.GetSequence(), Site: detail.GetSite(), Reason: detail.GetText(),
-		Refused: detail.GetStage() == eventsv1.Stage_STAGE_DOT && detail.GetCode() != 0}
+	s := Settled{
+		Kind: kind, Offset: r.Offset, Sequence: ev.GetSequence(), Site: detail.GetSite(), Reason: detail.GetText(),
+		Refused: detail.GetStage() == eventsv1.Stage_STAGE_DOT && detail.GetCode() != 0,
+	}
 	// What is in doubt itself does not say so: the mark is for a second copy.
 	s.Doubt = detail.GetPossibleDuplicate() ||
 		(kind == Attempted || kind == Deferred) && detail.GetStage() == eventsv1.Stage_STAGE_DOT && detail.GetCode() == 0

@@ -27,7 +27,7 @@ func TestExcess(t *testing.T) {
 		{"and goes when it must", "a1!! a2! a3", 1, seasoned, "a3 a2!"},
 	} {
 		q := queue.New[string](lanes())
-		for _, item := range strings.Fields(tt.items) {
+		for item := range strings.FieldsSeq(tt.items) {
 			q.Push("bulk", item[:1], 1, item)
 		}
 		if got := strings.Join(q.Excess("bulk", tt.keep, tt.parked), " "); got != tt.want {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -200,8 +201,7 @@ func (s *Sites[T]) dispatch(at *site[T]) {
 // is none, or only such as are kept for the highest lane and another can be
 // made.
 func (s *Sites[T]) rested(at *site[T], lane string) *Worker[T] {
-	for i := len(at.idle) - 1; i >= 0; i-- {
-		w := at.idle[i]
+	for i, w := range slices.Backward(at.idle) {
 		if w.kept && lane != s.top && at.workers < s.limit(at) {
 			continue
 		}

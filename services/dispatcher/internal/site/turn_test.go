@@ -21,12 +21,12 @@ type mail struct {
 // room is the mails that wait, by their turn.
 type room []*mail
 
-func (r room) Len() int           { return len(r) }
-func (r room) Less(i, j int) bool { return r[i].turn.Before(r[j].turn) }
-func (r room) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
+func (r *room) Len() int           { return len(*r) }
+func (r *room) Less(i, j int) bool { return (*r)[i].turn.Before((*r)[j].turn) }
+func (r *room) Swap(i, j int)      { (*r)[i], (*r)[j] = (*r)[j], (*r)[i] }
 
 // Push is heap.Interface's.
-func (r *room) Push(x any) { *r = append(*r, x.(*mail)) } //nolint:errcheck,forcetypeassert // it holds nothing else
+func (r *room) Push(x any) { *r = append(*r, x.(*mail)) }
 
 // Pop is heap.Interface's.
 func (r *room) Pop() any {
