@@ -45,6 +45,7 @@ type Client struct {
 	kafka     *kafka.Client
 	dialer    *kafka.Dialer
 	parts     partitions
+	oldest    sync.Map // line to produced, see timeOf
 	gate      *gate
 }
 

@@ -119,9 +119,30 @@ func astray(err error) bool {
 		errors.Is(err, kafka.GroupLoadInProgress) || errors.Is(err, kafka.BrokerNotAvailable)
 }
 
+// produced is when the record at an offset was produced.
+type produced struct {
+	offset int64
+	at     time.Time
+}
+
 // timeOf is when the record at offset was produced, zero when it cannot be
-// had.
+// had. A fetch brings a whole batch: who asks for the same record again does not
+// cause another.
 func (c *Client) timeOf(ctx context.Context, topic string, partition int, offset int64) time.Time {
+	key := line{topic, partition}
+	if known, ok := c.oldest.Load(key); ok {
+		if p, ok := known.(produced); ok && p.offset == offset {
+			return p.at
+		}
+	}
+	at := c.fetchTime(ctx, topic, partition, offset)
+	if !at.IsZero() {
+		c.oldest.Store(key, produced{offset: offset, at: at})
+	}
+	return at
+}
+
+func (c *Client) fetchTime(ctx context.Context, topic string, partition int, offset int64) time.Time {
 	res, err := c.kafka.Fetch(ctx, &kafka.FetchRequest{
 		Topic: topic, Partition: partition, Offset: offset, MinBytes: 1, MaxBytes: 1, MaxWait: 100 * time.Millisecond,
 	})

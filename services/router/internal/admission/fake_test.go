@@ -38,7 +38,7 @@ func (l *ledger) Admit(_ context.Context, e admission.Entry) (admission.Verdict,
 		return admission.Verdict{Suppressed: c}, nil
 	}
 	if e.Key.Value != "" {
-		l.rows[e.Key] = admission.Prior{Fingerprint: e.Fingerprint, Receipt: e.Receipt, Pending: e.Waits == nil}
+		l.rows[e.Key] = admission.Prior{Fingerprint: e.Fingerprint, Receipt: e.Receipt, Pending: e.Waits == nil, Tried: admission.Span{From: e.Receipt.AcceptedAt, To: e.Receipt.AcceptedAt}}
 	}
 	if e.Waits != nil {
 		l.waits = append(l.waits, *e.Waits)
