@@ -510,6 +510,13 @@ func FuzzTornTail(f *testing.F) {
 		if got := contents(t, l, 0, 1<<20); !bytes.HasPrefix(got, want[:whole*one]) {
 			t.Errorf("log holds other batches than were written")
 		}
+		for got := contents(t, l, 0, 1<<20); len(got) > 0; {
+			size := 12 + binary.BigEndian.Uint32(got[8:])
+			if sum := crc32.Checksum(got[21:size], crc32.MakeTable(crc32.Castagnoli)); sum != binary.BigEndian.Uint32(got[17:]) {
+				t.Errorf("log kept a batch with a wrong checksum")
+			}
+			got = got[size:]
+		}
 		fill(t, l, 2, 400)
 		got := contents(t, l, 0, 1<<20)
 		if again := contents(t, open(t, cfg), 0, 1<<20); !bytes.Equal(again, got) {
