@@ -195,8 +195,15 @@ func TestTx(t *testing.T) {
 		if !db.Unique(err) || db.Retryable(err) {
 			t.Errorf("a second a = %v: Unique %v, Retryable %v, want true, false", err, db.Unique(err), db.Retryable(err))
 		}
-		if db.Unique(broken) || db.Retryable(broken) || db.Unique(nil) {
-			t.Error("Unique or Retryable took another error")
+		if !db.Refused(err) {
+			t.Errorf("Refused(%v) = false, want true", err)
+		}
+		if db.Unique(broken) || db.Retryable(broken) || db.Unique(nil) || db.Refused(broken) || db.Refused(nil) {
+			t.Error("Unique, Retryable or Refused took another error")
+		}
+		_, err = d.W.ExecContext(ctx, d.Rebind("INSERT INTO nowhere (id) VALUES (?)"), "x")
+		if err == nil || db.Refused(err) {
+			t.Errorf("Refused(%v) = true, want an error that is not about the data", err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -62,6 +63,23 @@ func Retryable(err error) bool {
 		const busy, locked = 5, 6
 		primary := lite.Code() & 0xff
 		return primary == busy || primary == locked
+	}
+	return false
+}
+
+// Refused says whether err is the database's verdict on the data themselves: a
+// text it cannot hold, a value that breaks a constraint or a limit. The same
+// data will be refused again, others will not. A database that is away, busy,
+// broken or out of space does not say so.
+func Refused(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Data exception, integrity constraint violation, program limit exceeded.
+		return strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")
+	}
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		const tooBig, constraint, mismatch = 18, 19, 20
+		primary := lite.Code() & 0xff
+		return primary == tooBig || primary == constraint || primary == mismatch
 	}
 	return false
 }

@@ -60,8 +60,9 @@ type Ingest struct {
 	Group string `yaml:"group"`
 	// Batch is the most records stored in one transaction.
 	Batch int `yaml:"batch"`
-	// Pace is the least time from one transaction to the next; larger ones
-	// are fewer and cheaper, and a quiet tracker does not wait for it.
+	// Pace is the least time from one transaction to the next. Fewer and
+	// larger ones are cheaper, most of all when a mail is accepted and
+	// delivered within one; a quiet tracker does not wait for it.
 	Pace time.Duration `yaml:"pace"`
 	// Lease is how long a replica keeps a partition without renewing.
 	Lease time.Duration `yaml:"lease"`
@@ -99,7 +100,7 @@ func Default() Config {
 		HTTP:        HTTP{Listen: "127.0.0.1:7442", Timeout: 10 * time.Second, Idle: time.Minute},
 		Store:       Store{URL: "sqlite:kurir-tracker.db"},
 		Lanes:       lane.Default().Names(),
-		Ingest:      Ingest{Group: "kurir-tracker", Batch: 1000, Pace: 20 * time.Millisecond, Lease: 10 * time.Second, MaxWait: time.Second},
+		Ingest:      Ingest{Group: "kurir-tracker", Batch: 1000, Pace: 100 * time.Millisecond, Lease: 10 * time.Second, MaxWait: time.Second},
 		Hits:        Hits{Queue: 10_000, Spool: 1_000_000, TooFast: time.Second},
 		Watch:       Watch{Poll: time.Second, Max: 1000},
 		Attribution: 30 * 24 * time.Hour,

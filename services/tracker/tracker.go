@@ -25,6 +25,7 @@ import (
 
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/seal"
@@ -59,6 +60,9 @@ type Deps struct {
 	Router routerv1.RouterServiceClient
 	// Tokens verifies the links of sent mail; required.
 	Tokens *token.Ring
+	// Gate is shared with the other services of the process, to stand back from
+	// urgent mail; nil yields to nobody.
+	Gate *gate.Gate
 	// Ready is told when the tracker is ready; nil makes one.
 	Ready *app.Ready
 	// Now is the clock; nil is time.Now.
@@ -127,7 +131,7 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 		Telemetry: deps.Telemetry, Codec: codec, Store: db, Depth: parcels.Depth, Posted: posted, Now: deps.Now,
 	}, spool.Config{Queue: cfg.Hits.Queue, Outbox: int64(cfg.Hits.Spool), TooFast: cfg.Hits.TooFast})
 	ingester := ingest.New(ingest.Deps{
-		Telemetry: deps.Telemetry, Broker: deps.Broker, Codec: codec, Store: db, Ready: deps.Ready, Now: deps.Now,
+		Telemetry: deps.Telemetry, Broker: deps.Broker, Codec: codec, Store: db, Ready: deps.Ready, Now: deps.Now, Gate: deps.Gate,
 		Stored: func(left bool) {
 			hub.Tell()
 			if left {

@@ -5,17 +5,21 @@
 //     starts a reader for each, at the offset the store holds. Kafka's groups
 //     are not used for this: an offset that is not committed with the rows
 //     counts events twice, or not at all.
-//  2. Readers open and decode records, on all cores, and line up for the writer.
-//  3. The writer stores whatever waits in one transaction with its offsets, and
-//     a pace later the next. Another replica that reads the same partition, or a reader
-//     started again, is told apart by the offsets there.
+//  2. Readers fetch records and line up for the writer.
+//  3. The writer opens whatever waits, stores it in one transaction with its
+//     offsets, and a pace later the next: a batch costs less than its events one
+//     by one, and a mail that is accepted and delivered within one is written
+//     once. It passes the gate as the lowest lane, for nobody waits for it.
+//     Another replica that reads the same partition, or a reader started again,
+//     is told apart by the offsets in the store.
 //  4. What was stored is also committed to Kafka under a group name, for the
 //     broker to trim by and for operators to see; nobody starts from it.
 //
 // A record that cannot be read goes to the dead topic by way of the outbox, in
-// the transaction that passes it. A batch the store refuses is halved until the
-// record is found that makes it so, which goes the same way. Nothing blocks
-// the rest for good but a store that is away.
+// the transaction that passes it. A batch whose data the database refuses is
+// halved until the record is found that makes it so, which goes the same way.
+// Whatever else goes wrong is tried again: a disk that is full is no record's
+// fault.
 package ingest
 
 import (
@@ -32,6 +36,7 @@ import (
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/backoff"
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/tracker/internal/store"
@@ -49,14 +54,13 @@ type Config struct {
 
 // Store keeps what was read; the tracker's store is one.
 type Store interface {
-	Ingest(ctx context.Context, records []store.Record, now time.Time) (store.Result, error)
+	Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error)
 	Lease(ctx context.Context, replica string, partitions []store.Partition, now, until time.Time) ([]store.Partition, error)
 	Leave(ctx context.Context, replica string) error
 	Reset(ctx context.Context, p store.Partition) error
-	Probe(ctx context.Context) error
 }
 
-// Deps are what an Ingester works with; all are required.
+// Deps are what an Ingester works with; all but the gate are required.
 type Deps struct {
 	Telemetry *telemetry.Telemetry
 	Broker    *broker.Client
@@ -67,6 +71,8 @@ type Deps struct {
 	// Stored is called after each transaction; parcels tells whether it left
 	// work for the outbox or the errands. It must not block.
 	Stored func(parcels bool)
+	// Gate is passed as the lowest lane does; nil yields to nobody.
+	Gate *gate.Gate
 }
 
 // Ingester reads events into the store.
@@ -98,12 +104,12 @@ func New(deps Deps, cfg Config) *Ingester {
 		replica: hex.EncodeToString(id[:]), lined: make(chan item, cfg.Batch), readers: make(map[place]*reader),
 	}
 	in.meters = newMeters(in)
-	in.Ready.Set(gate, false, "starting")
+	in.Ready.Set(readiness, false, "starting")
 	return in
 }
 
-// gate is the name of ingestion among what makes the service ready.
-const gate = "ingest"
+// readiness is the name of ingestion among what makes the service ready.
+const readiness = "ingest"
 
 // Part reads from Start to Stop. It waits for a broker that is away.
 func (in *Ingester) Part() app.Part { return app.Loop("ingest", in.run) }
@@ -125,11 +131,11 @@ func (in *Ingester) run(ctx context.Context) error {
 
 // follow keeps readers in step with the leases until ctx ends.
 func (in *Ingester) follow(ctx context.Context) error {
-	in.Ready.Set(gate, false, "waiting for the broker")
+	in.Ready.Set(readiness, false, "waiting for the broker")
 	err := backoff.Policy{Max: 5 * time.Second}.Retry(ctx, func(ctx context.Context, _ int) error {
 		return in.Broker.EnsureTopics(ctx, in.cfg.Lanes)
 	}, func(n int, err error) {
-		in.Ready.Set(gate, false, err.Error())
+		in.Ready.Set(readiness, false, err.Error())
 		in.log.WarnContext(ctx, "broker not ready, trying again", slog.Int("attempt", n), slog.Any("error", err))
 	})
 	if err != nil {
@@ -141,7 +147,7 @@ func (in *Ingester) follow(ctx context.Context) error {
 		// Once ready, ingestion stays so: a tracker that lost its broker still
 		// answers what it knows, and its pages must not go away.
 		if err := in.step(ctx); err == nil {
-			in.Ready.Set(gate, true, "")
+			in.Ready.Set(readiness, true, "")
 		} else if ctx.Err() == nil {
 			in.log.ErrorContext(ctx, "looking after partitions failed, trying again", slog.Any("error", err))
 		}

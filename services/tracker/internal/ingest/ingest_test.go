@@ -148,7 +148,7 @@ type flaky struct {
 
 var errFlaky = errors.New("the answer was lost")
 
-func (f *flaky) Ingest(ctx context.Context, records []store.Record, now time.Time) (store.Result, error) {
+func (f *flaky) Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error) {
 	f.mu.Lock()
 	f.n++
 	n := f.n
@@ -156,7 +156,7 @@ func (f *flaky) Ingest(ctx context.Context, records []store.Record, now time.Tim
 	if n%5 == 0 {
 		return store.Result{}, errFlaky
 	}
-	res, err := f.Store.Ingest(ctx, records, now)
+	res, err := f.Store.Ingest(ctx, records, now, computed)
 	if n%3 == 0 {
 		return store.Result{}, errFlaky
 	}
@@ -198,13 +198,13 @@ type picky struct {
 	refuse string
 }
 
-func (p *picky) Ingest(ctx context.Context, records []store.Record, now time.Time) (store.Result, error) {
+func (p *picky) Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error) {
 	for _, r := range records {
 		if r.Event != nil && r.Event.ID == p.refuse {
-			return store.Result{}, errors.New("no such text")
+			return store.Result{}, fmt.Errorf("no such text: %w", store.ErrRefused)
 		}
 	}
-	return p.Store.Ingest(ctx, records, now)
+	return p.Store.Ingest(ctx, records, now, computed)
 }
 
 func TestRefusedRecordIsBuried(t *testing.T) {
@@ -228,6 +228,39 @@ func TestRefusedRecordIsBuried(t *testing.T) {
 		case <-t.Context().Done():
 			t.Fatal("the record did not go to the dead topic")
 		}
+	}
+}
+
+// full is a store whose disk is full for a while, whatever it is given.
+type full struct {
+	ingest.Store
+	mu   sync.Mutex
+	left int
+}
+
+func (f *full) Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left > 0 {
+		f.left--
+		return store.Result{}, errors.New("database or disk is full")
+	}
+	return f.Store.Ingest(ctx, records, now, computed)
+}
+
+// TestFullDiskBuriesNothing has a store fail long enough for one that halves
+// batches to have come to single records.
+func TestFullDiskBuriesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, dbtest.SQLite(t))
+	for n := range 4 {
+		b.produce(open(n))
+	}
+	b.run(&full{Store: b.store, left: 4})
+	b.opens(4)
+	parcels, err := b.store.ClaimParcels(t.Context(), time.Now(), time.Now(), 10)
+	if err != nil || len(parcels) > 0 {
+		t.Errorf("ClaimParcels() = %d parcels, %v, want none: nothing was wrong with the records", len(parcels), err)
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 // item is a record on its way from a reader to the writer.
 type item struct {
 	store.Record
-	raw    custody.Record // to bury it, should the store refuse it
-	time   time.Time      // when it was produced
+	raw    custody.Record // as it was fetched
+	unfit  string         // why it goes to the dead topic; empty if it does not
 	reader *reader
 }
 
@@ -99,12 +99,8 @@ func (in *Ingester) fetch(ctx context.Context, r *reader, from int64) (int64, er
 		if err != nil {
 			return from, err
 		}
-		it, err := in.open(r, m)
-		if err != nil {
-			return from, err
-		}
 		select {
-		case in.lined <- it:
+		case in.lined <- fetched(r, m):
 			from = m.Offset + 1
 		case <-ctx.Done():
 			return from, ctx.Err()
@@ -112,29 +108,31 @@ func (in *Ingester) fetch(ctx context.Context, r *reader, from int64) (int64, er
 	}
 }
 
-// open decodes a record; one that cannot be decoded is made ready for the dead
-// topic.
-func (in *Ingester) open(r *reader, m kafka.Message) (item, error) {
+// fetched makes an item of what was fetched.
+func fetched(r *reader, m kafka.Message) item {
 	raw := custody.Record{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
 	for _, h := range m.Headers {
 		raw.Headers = append(raw.Headers, broker.Header{Key: h.Key, Value: h.Value})
 	}
-	it := item{raw: raw, time: m.Time, reader: r}
-	it.Topic, it.Partition, it.Offset = m.Topic, m.Partition, m.Offset
-	ev, err := in.Codec.OpenEvent(raw)
-	if err == nil {
-		it.Event, err = wire.Decode(ev)
-	}
-	if err == nil {
-		return it, nil
-	}
-	err = in.bury(&it, err.Error())
-	return it, err
+	return item{Record: store.Record{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset}, raw: raw, reader: r}
 }
 
-// bury turns an item into one for the dead topic.
-func (in *Ingester) bury(it *item, reason string) error {
-	dead, err := in.Codec.Dead(it.raw, reason)
+// open decodes an item, once; one that cannot be decoded, or that the store
+// refused, is made ready for the dead topic.
+func (in *Ingester) open(it *item) error {
+	if it.unfit == "" && it.Event == nil {
+		ev, err := in.Codec.OpenEvent(it.raw)
+		if err == nil {
+			it.Event, err = wire.Decode(ev)
+		}
+		if err != nil {
+			it.unfit = err.Error()
+		}
+	}
+	if it.unfit == "" || it.Dead != nil {
+		return nil
+	}
+	dead, err := in.Codec.Dead(it.raw, it.unfit)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -67,7 +68,7 @@ func (in *Ingester) commit(ctx context.Context, batch []item) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		if n > 1 && in.Store.Probe(ctx) == nil {
+		if errors.Is(err, store.ErrRefused) && (len(batch) > 1 || batch[0].unfit == "") {
 			in.divide(ctx, batch, err)
 			return
 		}
@@ -76,8 +77,8 @@ func (in *Ingester) commit(ctx context.Context, batch []item) {
 	}
 }
 
-// divide finds the record for which a store that is well refuses a batch, and
-// buries it.
+// divide finds the record for whose data the store refuses a batch, and buries
+// it.
 func (in *Ingester) divide(ctx context.Context, batch []item, cause error) {
 	if len(batch) > 1 {
 		half := len(batch) / 2
@@ -85,25 +86,32 @@ func (in *Ingester) divide(ctx context.Context, batch []item, cause error) {
 		in.commit(ctx, batch[half:])
 		return
 	}
-	if ctx.Err() != nil {
-		return
-	}
 	it := &batch[0]
 	in.log.ErrorContext(ctx, "the store refuses a record, it goes to the dead topic", slog.String("topic", it.Topic),
 		slog.Int("partition", it.Partition), slog.Int64("offset", it.Offset), slog.Any("error", cause))
-	if it.Dead == nil && in.bury(it, "the store refuses it") == nil {
-		in.commit(ctx, batch)
-	}
+	it.unfit = "the store refuses it"
+	in.commit(ctx, batch)
 }
 
-// ingest stores a batch in one transaction and tells of it.
+// anyLane passes the gate as the lowest lane.
+const anyLane = ""
+
+// ingest opens a batch, stores it in one transaction and tells of it.
 func (in *Ingester) ingest(ctx context.Context, batch []item) error {
+	leave, err := in.Gate.Enter(ctx, anyLane)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	began := in.Now()
 	records := make([]store.Record, len(batch))
 	for i := range batch {
+		if err := in.open(&batch[i]); err != nil {
+			return err
+		}
 		records[i] = batch[i].Record
 	}
-	res, err := in.Store.Ingest(ctx, records, began)
+	res, err := in.Store.Ingest(ctx, records, began, leave)
 	if err != nil {
 		return err
 	}
@@ -111,7 +119,7 @@ func (in *Ingester) ingest(ctx context.Context, batch []item) error {
 	counts := make(map[mail.Type]int64)
 	for i, fate := range res.Fates {
 		it := &batch[i]
-		it.reader.stored(it.Offset+1, it.time)
+		it.reader.stored(it.Offset+1, it.raw.Time)
 		switch fate {
 		case store.Stored:
 			counts[it.Event.Type]++

@@ -38,7 +38,7 @@ func BenchmarkIngest(b *testing.B) {
 				if len(batch) < cap(batch) {
 					continue
 				}
-				if _, err := s.Ingest(b.Context(), batch, start); err != nil {
+				if _, err := s.Ingest(b.Context(), batch, start, nil); err != nil {
 					b.Fatalf("Ingest = %v, want no error", err)
 				}
 				batch = batch[:0]

@@ -14,7 +14,7 @@ import (
 const timelineLimit = 2000
 
 // Events come with the body of their mail's facts, beside which they lie.
-const eventColumns = `e.position, e.event_id, e.tenant, e.mail_id, e.lane, e.type, e.attempt, e.sequence,
+const eventColumns = `e.position, e.event_key, e.tenant, e.mail_id, e.lane, e.type, e.attempt, e.sequence,
 	e.occurred_at, e.traceparent, e.body, m.facts`
 
 const eventTables = ` FROM events e LEFT JOIN mails m ON m.tenant = e.tenant AND m.mail_id = e.mail_id `
@@ -24,8 +24,70 @@ func scanEvent(rows *sql.Rows) (mail.Event, error) {
 	var at int64
 	err := rows.Scan(&e.Position, &e.ID, &e.Tenant, &e.MailID, &e.Lane, &e.Type, &e.Attempt, &e.Sequence,
 		&at, &e.Traceparent, &e.Body, &e.Facts.Body)
+	e.ID = eventID(e.MailID, e.ID)
 	e.At = moment(at)
 	return e, err
+}
+
+// eventKey is an event's id beside its mail's, with which most begin: without
+// it, and an id that could be taken for such a rest behind a '='.
+func eventKey(mailID, id string) string {
+	if rest, ok := strings.CutPrefix(id, mailID); ok && strings.HasPrefix(rest, "/") {
+		return rest
+	}
+	if strings.HasPrefix(id, "/") || strings.HasPrefix(id, "=") {
+		return "=" + id
+	}
+	return id
+}
+
+// eventID undoes eventKey.
+func eventID(mailID, key string) string {
+	if strings.HasPrefix(key, "/") {
+		return mailID + key
+	}
+	return strings.TrimPrefix(key, "=")
+}
+
+// What stores an event, unless it is known.
+const (
+	eventWidth  = 11
+	insertEvent = `INSERT INTO events (position, event_key, tenant, mail_id, lane, type, attempt, sequence,
+	occurred_at, traceparent, body) VALUES `
+	ignoreKnown = ` ON CONFLICT (mail_id, event_key) DO NOTHING`
+)
+
+func eventRow(e *mail.Event) []any {
+	return []any{
+		e.Position, eventKey(e.MailID, e.ID), e.Tenant, e.MailID, e.Lane, int64(e.Type), int64(e.Attempt), int64(e.Sequence),
+		nanos(e.At), e.Traceparent, blob(e.Body),
+	}
+}
+
+// insertEvents inserts events and tells the positions of those that are new.
+func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, rows [][]any, fresh func(position int64)) error {
+	if s.hot == nil {
+		return s.bulk(ctx, tx, insertEvent, ignoreKnown+` RETURNING position`, rows, func(r *sql.Rows) error {
+			var position int64
+			err := r.Scan(&position)
+			fresh(position)
+			return err
+		})
+	}
+	insert := tx.StmtContext(ctx, s.hot.event)
+	defer func() { _ = insert.Close() }()
+	for _, args := range rows {
+		res, err := insert.ExecContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil {
+			return err
+		} else if n > 0 {
+			fresh(args[0].(int64))
+		}
+	}
+	return nil
 }
 
 // Timeline returns what happened to a tenant's mail, in order.

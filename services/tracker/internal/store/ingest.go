@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/db"
 	"kurir.dev/services/tracker/internal/ledger"
 	"kurir.dev/services/tracker/internal/mail"
 )
@@ -52,15 +54,33 @@ type Result struct {
 //
 // The records of one partition must come in order. An error leaves nothing
 // behind, or everything if the commit's answer was lost; Ingest may then be
-// called again with the same records.
-func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time) (Result, error) {
+// called again with the same records. ErrRefused says that one of them is at
+// fault. computed, unless nil, is called when what is left is to wait for the
+// disk or the server.
+//
+// SQLite syncs every commit: what a reader of the pages did or a product paid is
+// nowhere else by then, and the broker may trim what it is shown as stored.
+func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time, computed func()) (Result, error) {
+	if computed == nil {
+		computed = func() {}
+	}
+	if s.Shared() {
+		computed() // the server computes
+	}
 	var res Result
+	// A batch that has begun is seen through. It does not take long, and a
+	// context that can end costs SQLite's driver a goroutine for each statement.
+	through := context.WithoutCancel(ctx)
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
 		b := batch{s: s, tx: tx, now: now}
 		var err error
-		res, err = b.run(ctx, records)
+		res, err = b.run(through, records)
+		computed()
 		return err
 	})
+	if db.Refused(err) {
+		return Result{}, fmt.Errorf("storing events: %w: %w", ErrRefused, err)
+	}
 	if err != nil {
 		return Result{}, fmt.Errorf("storing events: %w", err)
 	}
@@ -174,20 +194,9 @@ func (b *batch) insert(ctx context.Context, records []Record, fresh []int, first
 		ids[e.ID] = true
 		e.Position = first + int64(i)
 		at[e.Position] = i
-		rows = append(rows, []any{
-			e.Position, e.ID, e.Tenant, e.MailID, e.Lane, int64(e.Type), int64(e.Attempt), int64(e.Sequence),
-			nanos(e.At), e.Traceparent, blob(e.Body),
-		})
+		rows = append(rows, eventRow(e))
 	}
-	err := b.s.bulk(ctx, b.tx, `INSERT INTO events (position, event_id, tenant, mail_id, lane, type, attempt, sequence,
-		occurred_at, traceparent, body) VALUES `, ` ON CONFLICT (event_id) DO NOTHING RETURNING position`, rows,
-		func(r *sql.Rows) error {
-			var position int64
-			err := r.Scan(&position)
-			fates[at[position]] = Stored
-			return err
-		})
-	if err != nil {
+	if err := b.s.insertEvents(ctx, b.tx, rows, func(position int64) { fates[at[position]] = Stored }); err != nil {
 		return nil, fmt.Errorf("inserting events: %w", err)
 	}
 	var events []*mail.Event
@@ -236,7 +245,7 @@ func (b *batch) load(ctx context.Context, events []*mail.Event) error {
 			keys = append(keys, k)
 		}
 	}
-	if err := b.s.mails(ctx, b.tx, keys, func(m mail.Mail) { *b.mails[key{m.Tenant, m.ID}] = m }); err != nil {
+	if err := b.s.findMails(ctx, b.tx, keys, func(m mail.Mail) { *b.mails[key{m.Tenant, m.ID}] = m }); err != nil {
 		return err
 	}
 	want := keys[:0]
@@ -286,26 +295,19 @@ func (b *batch) bill(e mail.Event, before mail.Mail, m *mail.Mail, verdict mail.
 
 // write writes everything but the offsets.
 func (b *batch) write(ctx context.Context) error {
-	var movedRows, knownRows, invoiceRows [][]any
-	for _, k := range b.order {
-		if b.touched[k] == known {
-			knownRows = append(knownRows, mailRow(b.mails[k]))
-		} else {
-			movedRows = append(movedRows, mailRow(b.mails[k]))
-		}
+	if err := b.writeMails(ctx); err != nil {
+		return fmt.Errorf("writing mails: %w", err)
 	}
+	var invoiceRows [][]any
 	for _, inv := range b.invoices {
 		if !inv.FirstSeenAt.IsZero() {
 			invoiceRows = append(invoiceRows, invoiceRow(inv))
 		}
 	}
-	insertMail := `INSERT INTO mails (` + mailColumns + `) VALUES `
 	for _, w := range []struct {
 		what, head, tail string
 		rows             [][]any
 	}{
-		{"mails", insertMail, movedMail, movedRows},
-		{"new mails", insertMail, knownMail, knownRows},
 		{"hits", `INSERT INTO hits (event_id, tenant, mail_id, type, human, link, at) VALUES `, ``, b.hits},
 		{"invoices", insertInvoice, knownInvoice, invoiceRows},
 		{"errands", insertErrand, ``, b.errands},
@@ -320,14 +322,45 @@ func (b *batch) write(ctx context.Context) error {
 	return b.s.post(ctx, b.tx, b.dead)
 }
 
+// writeMails writes the mails that were touched, each once however many events
+// it had in this batch.
+func (b *batch) writeMails(ctx context.Context) error {
+	var moved, whole [][]any
+	for _, k := range b.order {
+		switch m := b.mails[k]; {
+		case b.touched[k] == known:
+			whole = append(whole, mailRow(m))
+		case b.s.hot != nil:
+			moved = append(moved, moveRow(m))
+		default:
+			moved = append(moved, mailRow(m))
+		}
+	}
+	if h := b.s.hot; h != nil {
+		return errors.Join(each(ctx, b.tx, h.mail, whole), each(ctx, b.tx, h.move, moved))
+	}
+	return errors.Join(b.s.bulk(ctx, b.tx, insertMail, knownMail, whole, nil), b.s.bulk(ctx, b.tx, insertMail, movedMail, moved, nil))
+}
+
+// What moves an offset; its row may be there by the lease, or not.
+const (
+	offsetWidth  = 5
+	insertOffset = `INSERT INTO offsets (topic, part, next, owner, lease_until) VALUES `
+	moveOffset   = ` ON CONFLICT (topic, part) DO UPDATE SET next = excluded.next`
+)
+
 // move stores where each partition goes on.
 func (b *batch) move(ctx context.Context, next map[partition]int64) error {
 	rows := make([][]any, 0, len(next))
 	for p, n := range next {
 		rows = append(rows, []any{p.topic, p.part, n, "", 0})
 	}
-	err := b.s.bulk(ctx, b.tx, `INSERT INTO offsets (topic, part, next, owner, lease_until) VALUES `,
-		` ON CONFLICT (topic, part) DO UPDATE SET next = excluded.next`, rows, nil)
+	var err error
+	if h := b.s.hot; h != nil {
+		err = each(ctx, b.tx, h.next, rows)
+	} else {
+		err = b.s.bulk(ctx, b.tx, insertOffset, moveOffset, rows, nil)
+	}
 	if err != nil {
 		return fmt.Errorf("moving offsets: %w", err)
 	}

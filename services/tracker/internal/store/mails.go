@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,11 @@ import (
 const mailColumns = `tenant, mail_id, lane, state, at_attempt, at_rank, at_time, accepted_at, accepted,
 	delivered_at, settled_at, opens, clicks, machine_hits, traceparent, kind, template, version, locale,
 	invoice_id, reminder_step, campaign, recipient, domain, sender_domain, currency, units, nanos, due_on, facts`
+
+const (
+	mailWidth  = 30
+	insertMail = `INSERT INTO mails (` + mailColumns + `) VALUES `
+)
 
 func mailRow(m *mail.Mail) []any {
 	f := &m.Facts
@@ -54,6 +60,18 @@ const (
 	nanos = excluded.nanos, due_on = excluded.due_on, facts = excluded.facts`
 )
 
+// moveMail is movedMail for a mail that is there, of which nothing else need be
+// sent; its parameters are those of moveRow.
+const moveMail = `UPDATE mails SET state = ?, at_attempt = ?, at_rank = ?, at_time = ?, delivered_at = ?, settled_at = ?,
+	opens = ?, clicks = ?, machine_hits = ? WHERE tenant = ? AND mail_id = ?`
+
+func moveRow(m *mail.Mail) []any {
+	return []any{
+		int64(m.State), int64(m.Progress.Attempt), int64(m.Progress.Rank), m.Progress.At, nanos(m.DeliveredAt), nanos(m.SettledAt),
+		m.Opens, m.Clicks, m.MachineHits, m.Tenant, m.ID,
+	}
+}
+
 // Mail returns a tenant's mail, or ErrUnknown.
 func (s *Store) Mail(ctx context.Context, tenant, id string) (mail.Mail, error) {
 	found, err := s.MailsByID(ctx, tenant, []string{id})
@@ -75,6 +93,24 @@ func (s *Store) MailsByID(ctx context.Context, tenant string, ids []string) ([]m
 	var out []mail.Mail
 	err := s.mails(ctx, s.db.R, keys, func(m mail.Mail) { out = append(out, m) })
 	return out, err
+}
+
+// findMails reads mails within a transaction that writes.
+func (s *Store) findMails(ctx context.Context, tx *sql.Tx, keys []key, take func(mail.Mail)) error {
+	if s.hot == nil {
+		return s.mails(ctx, tx, keys, take)
+	}
+	find := tx.StmtContext(ctx, s.hot.find)
+	defer func() { _ = find.Close() }()
+	for _, k := range keys {
+		switch m, err := scanMail(find.QueryRowContext(ctx, k.tenant, k.id)); {
+		case err == nil:
+			take(m)
+		case !errors.Is(err, sql.ErrNoRows):
+			return fmt.Errorf("reading a mail: %w", err)
+		}
+	}
+	return nil
 }
 
 func (s *Store) mails(ctx context.Context, q querier, keys []key, take func(mail.Mail)) error {
@@ -115,6 +151,8 @@ func (s *Store) Mails(ctx context.Context, tenant string, f Filter) ([]mail.Mail
 	add(f.Campaign != "", "campaign = ? AND campaign <> ''", f.Campaign)
 	add(f.Lane != "", "lane = ?", f.Lane)
 	add(f.State != mail.Unknown, "state = ?", int64(f.State))
+	// The index by state does not know the delivered: see leaner.
+	add(f.State != mail.Unknown && f.State != mail.Delivered, "state <> 5")
 	add(!f.From.IsZero(), "accepted_at >= ?", nanos(f.From))
 	add(!f.To.IsZero(), "accepted_at < ?", nanos(f.To))
 	add(f.AfterID != "", "(accepted_at, mail_id) < (?, ?)", nanos(f.AfterTime), f.AfterID)

@@ -13,7 +13,10 @@ func migrations() []db.Migration {
 		"INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY",
 		"BLOB", "BYTEA",
 	)
-	return []db.Migration{{Version: 1, SQLite: schema, Postgres: postgres.Replace(schema)}}
+	return []db.Migration{
+		{Version: 1, SQLite: schema, Postgres: postgres.Replace(schema)},
+		{Version: 2, SQLite: leaner, Postgres: postgres.Replace(leaner)},
+	}
 }
 
 // schema is written in SQLite's words; three of them differ in PostgreSQL's.
@@ -170,4 +173,41 @@ CREATE TABLE errands (
 	since    BIGINT NOT NULL
 );
 CREATE INDEX errands_by_due ON errands (due_at);
+`
+
+// leaner spares every mail index entries:
+//
+//   - One index finds an event by its mail and keeps it from being stored twice,
+//     where there were two. Ids begin with that of the mail, which is left out
+//     (see eventKey).
+//   - The index by state leaves the delivered out, who are nearly all: they are
+//     found by time.
+const leaner = `
+CREATE TABLE leaner_events (
+	position    INTEGER PRIMARY KEY,
+	mail_id     TEXT NOT NULL,
+	event_key   TEXT NOT NULL,
+	tenant      TEXT NOT NULL,
+	lane        TEXT NOT NULL,
+	type        BIGINT NOT NULL,
+	attempt     BIGINT NOT NULL,
+	sequence    BIGINT NOT NULL,
+	occurred_at BIGINT NOT NULL,
+	traceparent TEXT NOT NULL,
+	body        BLOB NOT NULL,
+	UNIQUE (mail_id, event_key)
+);
+INSERT INTO leaner_events (position, mail_id, event_key, tenant, lane, type, attempt, sequence, occurred_at, traceparent, body)
+	SELECT position, mail_id,
+		CASE WHEN substr(event_id, 1, length(mail_id) + 1) = mail_id || '/' THEN substr(event_id, length(mail_id) + 1)
+			WHEN substr(event_id, 1, 1) IN ('/', '=') THEN '=' || event_id
+			ELSE event_id END,
+		tenant, lane, type, attempt, sequence, occurred_at, traceparent, body
+	FROM events;
+DROP TABLE events;
+ALTER TABLE leaner_events RENAME TO events;
+CREATE INDEX events_by_tenant ON events (tenant, position);
+
+DROP INDEX mails_by_state;
+CREATE INDEX mails_by_state ON mails (tenant, state, accepted_at, mail_id) WHERE state <> 5;
 `

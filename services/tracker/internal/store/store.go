@@ -27,9 +27,14 @@ import (
 // ErrUnknown is returned for a mail or invoice that is not in the store.
 var ErrUnknown = errors.New("not in the store")
 
+// ErrRefused is returned by Ingest when the database will not hold the data of
+// one of the records, now or later.
+var ErrRefused = errors.New("the database refuses the data")
+
 // Store is an open store; safe for concurrent use.
 type Store struct {
-	db *db.DB
+	db  *db.DB
+	hot *hot // nil on PostgreSQL
 }
 
 // Open opens the store at url and brings its schema up to date. Close it in
@@ -39,22 +44,25 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: d}, nil
+	s := &Store{db: d}
+	if !d.Postgres() {
+		if s.hot, err = prepare(ctx, d.W); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
+	return s, nil
 }
 
 // Close closes the store.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	if s.hot != nil {
+		return errors.Join(s.hot.close(), s.db.Close())
+	}
+	return s.db.Close()
+}
 
 // Shared tells whether other processes may write to the store as well.
 func (s *Store) Shared() bool { return s.db.Postgres() }
-
-// Probe tells whether the store takes writes.
-func (s *Store) Probe(ctx context.Context) error {
-	return s.db.Tx(ctx, func(tx *sql.Tx) error {
-		_, err := s.lock(ctx, tx, 0)
-		return err
-	})
-}
 
 // lock lines this transaction up with all others that write events or
 // invoices, and sets n positions aside; it returns the first of them.
@@ -69,7 +77,8 @@ func (s *Store) lock(ctx context.Context, tx *sql.Tx, n int) (int64, error) {
 
 // chunk is how many parameters one statement takes. PostgreSQL is spared round
 // trips; SQLite's driver looks through all of a statement's parameters to bind
-// each of them, so few and small statements are the faster way there.
+// each of them, so few and small statements are the faster way there. What every
+// mail needs is not written so, but by statements that are ready: see hot.
 func (s *Store) chunk() int {
 	if s.db.Postgres() {
 		return 12_000
@@ -84,7 +93,7 @@ func (s *Store) bulk(ctx context.Context, tx *sql.Tx, head, tail string, rows []
 		return nil
 	}
 	width := len(rows[0])
-	one := "(" + strings.TrimSuffix(strings.Repeat("?,", width), ",") + ")"
+	one := row(width)
 	size := max(1, s.chunk()/width)
 	for len(rows) > 0 {
 		n := min(size, len(rows))
@@ -106,6 +115,9 @@ func (s *Store) bulk(ctx context.Context, tx *sql.Tx, head, tail string, rows []
 	}
 	return nil
 }
+
+// row is the parameters of one row.
+func row(width int) string { return "(" + marks(width) + ")" }
 
 // querier is a transaction or the pool of readers.
 type querier interface {

@@ -143,7 +143,7 @@ func poisonIsPosted(t *testing.T, s *store.Store) {
 		{Topic: topic, Offset: 1, Event: bill(1, "").event(mail.Accepted, 0, 0)},
 	}
 	for range 2 { // the second time both are passed over
-		if _, err := s.Ingest(t.Context(), records, Noon()); err != nil {
+		if _, err := s.Ingest(t.Context(), records, Noon(), nil); err != nil {
 			t.Fatalf("Ingest = %v, want no error", err)
 		}
 	}
@@ -309,7 +309,7 @@ func concurrentWriters(t *testing.T, s *store.Store) {
 					e := *part[j].Event
 					part[j].Event = &e
 				}
-				res, err := s.Ingest(t.Context(), part, Noon())
+				res, err := s.Ingest(t.Context(), part, Noon(), nil)
 				if err != nil {
 					t.Errorf("Ingest = %v, want no error", err)
 					return

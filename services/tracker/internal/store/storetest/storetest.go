@@ -110,7 +110,7 @@ func (f *feed) take(t *testing.T, events ...*mail.Event) store.Result {
 		records[i] = store.Record{Topic: topic, Partition: f.part, Offset: f.next, Event: e}
 		f.next++
 	}
-	res, err := f.s.Ingest(t.Context(), records, Noon())
+	res, err := f.s.Ingest(t.Context(), records, Noon(), nil)
 	if err != nil {
 		t.Fatalf("Ingest(%d events) = %v, want no error", len(events), err)
 	}
