@@ -93,7 +93,7 @@ func (w *world) floors(alone, beside, otps float64) []report.Row {
 		{Scenario: "floor", Name: "bulk beside them", Value: beside, Unit: "mails/s", Conditions: conditions},
 		{
 			Scenario: "floor", Name: "bulk beside them to bulk alone", Value: 100 * meter.Ratio(beside, alone), Unit: "%",
-			Target: report.AtLeast(kept * (1 - slip)), Conditions: fmt.Sprintf("the lane's floor is %g %%, of which 10 %% may be missing", kept),
+			Target: report.AtLeast(kept * (1 - slip)), Conditions: fmt.Sprintf("%s; the lane's floor is %g %%, of which 10 %% may be missing", conditions, kept),
 		},
 	}
 }
