@@ -1,6 +1,7 @@
 package brokertest
 
 import (
+	"errors"
 	"encoding/binary"
 	"strconv"
 	"testing"
@@ -72,19 +73,23 @@ func Eventually(tb testing.TB, ok func() bool) {
 	}
 }
 
-// Commit writes a group's offset and metadata of one partition.
+// Commit writes a group's offset and metadata of one partition, as soon as the
+// group has a coordinator.
 func Commit(tb testing.TB, c *broker.Client, group, topic string, partition int, offset int64, meta string) {
 	tb.Helper()
-	res, err := c.Kafka().OffsetCommit(tb.Context(), &kafka.OffsetCommitRequest{
-		GroupID: group, GenerationID: -1,
-		Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: partition, Offset: offset, Metadata: meta}}},
+	Eventually(tb, func() bool {
+		res, err := c.Kafka().OffsetCommit(tb.Context(), &kafka.OffsetCommitRequest{
+			GroupID: group, GenerationID: -1,
+			Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: partition, Offset: offset, Metadata: meta}}},
+		})
+		if err == nil {
+			err = res.Topics[topic][0].Error
+		}
+		if err != nil && !errors.Is(err, kafka.NotCoordinatorForGroup) {
+			tb.Fatalf("OffsetCommit(%s, %d) = %v", topic, offset, err)
+		}
+		return err == nil
 	})
-	if err == nil {
-		err = res.Topics[topic][0].Error
-	}
-	if err != nil {
-		tb.Fatalf("OffsetCommit(%s, %d) = %v", topic, offset, err)
-	}
 }
 
 // Committed reads what [Commit] wrote.
