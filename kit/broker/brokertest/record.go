@@ -1,8 +1,8 @@
 package brokertest
 
 import (
-	"errors"
 	"encoding/binary"
+	"errors"
 	"strconv"
 	"testing"
 	"time"
