@@ -107,7 +107,13 @@ func (r *running) halt() {
 
 func start(t *testing.T, c *broker.Client, h custody.Handler, cfg custody.Config) *running {
 	t.Helper()
-	consumer, err := custody.New(c, telemetry.Discard(), h, cfg)
+	return watched(t, c, telemetry.Discard(), h, cfg)
+}
+
+// watched is start with eyes on it.
+func watched(t *testing.T, c *broker.Client, eyes *telemetry.Telemetry, h custody.Handler, cfg custody.Config) *running {
+	t.Helper()
+	consumer, err := custody.New(c, eyes, h, cfg)
 	if err != nil {
 		t.Fatalf("New() = %v", err)
 	}

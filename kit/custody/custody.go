@@ -77,11 +77,10 @@ type Config struct {
 	// partitions anew; more than Drain plus Heartbeat.
 	Rebalance time.Duration `yaml:"rebalance"`
 	// JournalRewind is how many records more of the journal than needed are
-	// read back.
+	// read back: so far a new owner recognises a record that is told twice.
 	JournalRewind int64 `yaml:"journal_rewind"`
-	// StallAfter is how long a partition with records to read and room to
-	// take them may hand out nothing before the watchdog opens its reader
-	// anew.
+	// StallAfter is how long the broker may leave a fetch unanswered, or hold
+	// back a record that exists, before it is asked anew.
 	StallAfter time.Duration `yaml:"stall_after"`
 }
 

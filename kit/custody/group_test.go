@@ -2,6 +2,8 @@ package custody_test
 
 import (
 	"context"
+	"encoding/binary"
+	"io"
 	"maps"
 	"net"
 	"slices"
@@ -23,6 +25,7 @@ type wire struct {
 	mu     sync.Mutex
 	moving *sync.Cond
 	silent bool
+	deaf   int // how many fetches of the consumer are not passed on
 	conns  []net.Conn
 	tasks  sync.WaitGroup
 }
@@ -56,7 +59,7 @@ func (w *wire) accept() {
 		w.mu.Lock()
 		w.conns = append(w.conns, here, there)
 		w.mu.Unlock()
-		w.tasks.Go(func() { w.carry(here, there) })
+		w.tasks.Go(func() { w.ask(here, there) })
 		w.tasks.Go(func() { w.carry(there, here) })
 	}
 }
@@ -75,6 +78,51 @@ func (w *wire) carry(from, to net.Conn) {
 			return
 		}
 	}
+}
+
+// ask carries requests, but for the fetches it is to swallow.
+func (w *wire) ask(from, to net.Conn) {
+	defer to.Close()
+	var size [4]byte
+	for {
+		if _, err := io.ReadFull(from, size[:]); err != nil {
+			return
+		}
+		frame := make([]byte, 4+binary.BigEndian.Uint32(size[:]))
+		copy(frame, size[:])
+		if _, err := io.ReadFull(from, frame[4:]); err != nil {
+			return
+		}
+		const fetch = 1 // https://kafka.apache.org/protocol: the key comes first
+		w.mu.Lock()
+		for w.silent {
+			w.moving.Wait()
+		}
+		swallow := w.deaf > 0 && binary.BigEndian.Uint16(frame[4:]) == fetch
+		if swallow {
+			w.deaf--
+		}
+		w.mu.Unlock()
+		if swallow {
+			continue
+		}
+		if _, err := to.Write(frame); err != nil {
+			return
+		}
+	}
+}
+
+// swallow keeps the next n fetches from the broker: they are never answered.
+func (w *wire) swallow(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deaf = n
+}
+
+func (w *wire) left() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.deaf
 }
 
 func (w *wire) silence(on bool) {

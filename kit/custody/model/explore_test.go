@@ -56,10 +56,11 @@ func TestWorlds(t *testing.T) {
 	}{
 		{"held when in doubt", func(r *rules) { r.hold = []bool{true} }, 0},
 		{"nothing is told twice, no rewind", func(r *rules) { r.rewind, r.repeats = 0, false }, 0},
-		{"two partitions", func(r *rules) { r.mails, r.partitions, r.repeats = 2, 2, false }, 30_000},
-		{"two mails", func(r *rules) { r.mails, r.repeats = 2, false }, 30_000},
-		{"two faults, held", func(r *rules) { r.faults, r.repeats, r.hold = 2, false, []bool{true} }, 30_000},
-		{"two faults", func(r *rules) { r.faults, r.repeats = 2, false }, 30_000},
+		{"deaths", func(r *rules) { r.faults, r.repeats, r.calm = 2, false, true }, 8_000},
+		{"two partitions", func(r *rules) { r.mails, r.partitions, r.repeats = 2, 2, false }, 8_000},
+		{"two mails", func(r *rules) { r.mails, r.repeats = 2, false }, 8_000},
+		{"two faults, held", func(r *rules) { r.faults, r.repeats, r.hold = 2, false, []bool{true} }, 8_000},
+		{"two faults", func(r *rules) { r.faults, r.repeats = 2, false }, 8_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,7 +84,7 @@ func TestBreakages(t *testing.T) {
 		{recoverTail, nil},
 		{deferEarly, nil},
 		{deferWithout, nil},
-		{deferralWins, func(r *rules) { r.faults, r.repeats = 2, false }},
+		{deferralWins, func(r *rules) { r.faults, r.repeats, r.calm = 2, false, true }},
 		{deferralTakes, func(r *rules) { r.faults, r.repeats, r.hold = 2, false, []bool{true} }},
 		{deferralStays, func(r *rules) { r.faults, r.repeats, r.hold = 2, false, []bool{true} }},
 		{debtWins, func(r *rules) { r.faults, r.repeats, r.hold = 2, false, []bool{true} }},
@@ -91,7 +92,7 @@ func TestBreakages(t *testing.T) {
 		{noSecondCheck, func(r *rules) { r.hold = []bool{true} }},
 		{noLimit, func(r *rules) { r.dispatchers, r.faults, r.rewind, r.repeats, r.hold = 1, 2, 0, false, []bool{true} }},
 		{sameAttempt, nil},
-		{forgetDeparted, func(r *rules) { r.rewind, r.repeats = 0, false }},
+		{forgetDeparted, func(r *rules) { r.dispatchers, r.rewind, r.repeats = 1, 0, false }},
 		{toldLate, func(r *rules) { r.rewind = 0 }},
 		{coverUndone, nil},
 		{commitUnread, nil},

@@ -28,6 +28,9 @@ func (w *world) sessionSteps(i, p int, s *session, can, fault offer) {
 		return // nothing new
 	}
 	can(func(w *world) { w.commit(i, p, -1, true) }, "%d commits %d", i, p)
+	if w.calm {
+		return
+	}
 	fault(func(w *world) { w.commit(i, p, -1, false) }, "%d commits %d and does not hear of it", i, p)
 	if len(m.Done) > 0 {
 		fault(func(w *world) { w.commit(i, p, len(m.Done)-1, true) }, "%d commits %d, the metadata cut", i, p)
@@ -47,10 +50,10 @@ func (w *world) takeOver(i, p int) {
 	s.tracker, s.read = mark.NewTracker(m, end), m.Low
 	w.commit(i, p, -1, true)
 	from := m.Journal
-	switch w.break_ {
-	case noRecovery:
+	if w.break_ == noRecovery {
 		from = end
-	case recoverTail:
+	}
+	if w.break_ == recoverTail {
 		from = max(from, end-1)
 	}
 	for _, n := range w.journals[p][from:end] {
@@ -95,10 +98,10 @@ func (w *world) commit(i, p, keep int, heard bool) {
 	if keep >= 0 {
 		m.Done = m.Done[:keep]
 	}
-	switch w.break_ {
-	case coverUndone:
+	if w.break_ == coverUndone {
 		m.Low, m.Done = s.tracker.Next(), nil
-	case commitUnread:
+	}
+	if w.break_ == commitUnread {
 		m.Journal = int64(len(w.journals[p]))
 	}
 	if m.Low < w.commits[p].low {

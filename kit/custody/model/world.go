@@ -17,6 +17,7 @@ type rules struct {
 	rewind                         int64 // journal records read back in addition
 	hold                           []bool
 	repeats                        bool // lane records may be told twice
+	calm                           bool // no acknowledgement, reply or metadata is lost: only processes and leases are
 
 	break_ breakage
 }
