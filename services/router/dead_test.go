@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"bytes"
 	"testing"
 
 	"kurir.dev/kit/broker"
@@ -53,7 +54,7 @@ func TestDeadIsReplayed(t *testing.T) {
 	}
 	back := h.tape(topics.Deferred())
 	back.next()
-	if r := back.next(); string(r.Value) != string(poison.Value) || string(r.Key) != string(poison.Key) || r.Offset != put.GetOffset() {
+	if r := back.next(); !bytes.Equal(r.Value, poison.Value) || !bytes.Equal(r.Key, poison.Key) || r.Offset != put.GetOffset() {
 		t.Errorf("replayed record differs from the first")
 	}
 	second := h.grave(2)

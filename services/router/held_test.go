@@ -4,11 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"kurir.dev/kit/fault"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
-
-	"kurir.dev/kit/fault"
 )
 
 // doubtful has n mails wait for a decision, as dispatchers leave them.

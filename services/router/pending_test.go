@@ -18,7 +18,7 @@ func (h *house) abandon(key string) *routerv1.Submission {
 	h.tb.Helper()
 	s := h.bill(key)
 	h.kafka.Stop()
-	ctx, cancel := context.WithTimeout(h.tb.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(h.tb.Context(), 5*time.Second)
 	defer cancel()
 	_, err := h.api.Submit(ctx, &routerv1.SubmitRequest{Submission: s})
 	if f := fault.From(err); f == nil || f.Reason != faultv1.Reason_REASON_BROKER_UNAVAILABLE {

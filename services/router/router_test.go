@@ -137,7 +137,7 @@ func TestBrokerGone(t *testing.T) {
 	h.await(true)
 	h.kafka.Stop()
 	first := h.bill("k")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err := h.api.Submit(ctx, &routerv1.SubmitRequest{Submission: first})
 	refused(t, "Submit(broker gone)", err, fault.Unavailable, faultv1.Reason_REASON_BROKER_UNAVAILABLE)

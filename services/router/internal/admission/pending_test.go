@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,14 +144,15 @@ func TestSlots(t *testing.T) {
 	t.Parallel()
 	b := setup(t) // 100,000 bytes in flight
 	b.carrier.gate, b.carrier.entered = make(chan struct{}), make(chan struct{}, 400)
+	var callers sync.WaitGroup
 	submit := func(lane string) {
 		s := otp("m", "")
 		s.Lane, s.Mail.Message = lane, make([]byte, 1000)
-		go func() {
+		callers.Go(func() {
 			if _, err := b.desk.Submit(t.Context(), s); err != nil {
 				t.Errorf("Submit(%s) = %v, want custody", lane, err)
 			}
-		}()
+		})
 		<-b.carrier.entered
 	}
 	for range 100 {
@@ -165,4 +167,5 @@ func TestSlots(t *testing.T) {
 		submit(lane)
 	}
 	close(b.carrier.gate)
+	callers.Wait()
 }

@@ -182,16 +182,15 @@ func (d *Desk) Get(ctx context.Context, id string) (Record, string, error) {
 		return Record{}, "", err
 	}
 	out.ReplayedAt = replays[id].Done
-	was, err := d.deps.Codec.OpenDead(r)
-	if err != nil {
-		return out, "it was put aside under a key that is not in the keyring", nil
-	}
-	return out, d.problem(was), nil
+	return out, d.problem(r), nil
 }
 
-// problem is why a record does not open.
-func (d *Desk) problem(r custody.Record) string {
-	var err error
+// problem is why a dead record does not open; empty when it does.
+func (d *Desk) problem(buried custody.Record) string {
+	r, err := d.deps.Codec.OpenDead(buried)
+	if err != nil {
+		return "it was put aside under a key that is not in the keyring"
+	}
 	switch names := d.deps.Names; {
 	case r.Topic == names.Deferred():
 		_, err = d.deps.Codec.OpenDeferral(r)

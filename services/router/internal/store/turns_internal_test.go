@@ -59,12 +59,9 @@ func TestTurns(t *testing.T) {
 			wait(rankUrgent)
 		}
 		end()
-		for i := 0; ; i++ {
-			if <-order == rankPeople {
-				if i > patience {
-					t.Errorf("the last in rank waited for %d turns, want at most %d", i, patience)
-				}
-				break
+		for i := range 2*patience + 1 {
+			if <-order == rankPeople && i > patience {
+				t.Errorf("the last in rank waited for %d turns, want at most %d", i, patience)
 			}
 		}
 	})
