@@ -17,6 +17,7 @@ import (
 
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker/embedded"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/kit/token"
@@ -37,7 +38,8 @@ type Mesh struct {
 	keyring   *seal.Keyring
 	tokens    *token.Ring
 	embedded  *embedded.Broker
-	units     []*unit // in start order
+	gate      *gate.Gate // one for all services: they share the processors
+	units     []*unit    // in start order
 	options   []telemetry.Option
 
 	mu    sync.Mutex
@@ -58,6 +60,10 @@ func New(ctx context.Context, cfg Config, opts ...telemetry.Option) (_ *Mesh, er
 	}()
 	if m.telemetry, err = telemetry.New(ctx, "kurir", app.Version(), cfg.Telemetry, opts...); err != nil {
 		return nil, fmt.Errorf("starting telemetry: %w", err)
+	}
+	m.gate = gate.New(cfg.Router.Gate, cfg.Router.Lanes)
+	if err := m.gate.Measure(m.telemetry.Meter("kurir.dev/kit/gate")); err != nil {
+		return nil, err
 	}
 	if err := m.open(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -115,7 +121,7 @@ func (m *Mesh) Run(ctx context.Context, work func(ctx context.Context) error) er
 	for _, u := range m.units {
 		parts = append(parts, u.lasting())
 	}
-	parts = append(parts, m.gate(), app.Loop("work", func(ctx context.Context) error {
+	parts = append(parts, m.readiness(), app.Loop("work", func(ctx context.Context) error {
 		defer cancel()
 		result = work(ctx)
 		return nil
@@ -126,8 +132,8 @@ func (m *Mesh) Run(ctx context.Context, work func(ctx context.Context) error) er
 	return errors.Join(result, err, m.close(closing))
 }
 
-// gate waits until every service is ready.
-func (m *Mesh) gate() app.Part {
+// readiness waits until every service is ready.
+func (m *Mesh) readiness() app.Part {
 	return app.Part{Name: "readiness", Start: func(ctx context.Context) error {
 		for _, u := range m.units {
 			if err := u.wait(ctx); err != nil {

@@ -31,7 +31,7 @@ func (m *Mesh) services() []*unit {
 		}
 		s, err := tracker.New(ctx, tracker.Deps{
 			Telemetry: w.telemetry, Listener: w.listener, Broker: w.broker, Keyring: m.keyring, Tokens: m.tokens,
-			Router: peer, Ready: w.ready,
+			Router: peer, Gate: m.gate, Ready: w.ready,
 		}, m.cfg.Tracker)
 		if err != nil {
 			return app.Part{}, err
@@ -42,7 +42,7 @@ func (m *Mesh) services() []*unit {
 	}
 	routers.build = func(ctx context.Context, w wiring) (app.Part, error) {
 		s, err := router.New(ctx, router.Deps{
-			Telemetry: w.telemetry, Listener: w.listener, Broker: w.broker, Keyring: m.keyring, Ready: w.ready,
+			Telemetry: w.telemetry, Listener: w.listener, Broker: w.broker, Keyring: m.keyring, Gate: m.gate, Ready: w.ready,
 		}, m.cfg.Router)
 		if err != nil {
 			return app.Part{}, err
@@ -51,7 +51,7 @@ func (m *Mesh) services() []*unit {
 	}
 	dispatchers.build = func(ctx context.Context, w wiring) (app.Part, error) {
 		s, err := dispatcher.New(ctx, dispatcher.Deps{
-			Telemetry: w.telemetry, Listener: w.listener, Broker: w.broker, Keyring: m.keyring, Ready: w.ready,
+			Telemetry: w.telemetry, Listener: w.listener, Broker: w.broker, Keyring: m.keyring, Gate: m.gate, Ready: w.ready,
 		}, m.cfg.Dispatcher)
 		if err != nil {
 			return app.Part{}, err
@@ -70,7 +70,7 @@ func (m *Mesh) services() []*unit {
 			return app.Part{}, err
 		}
 		s, err := composer.New(ctx, composer.Deps{
-			Telemetry: w.telemetry, Listener: w.listener, Router: peer, Tokens: m.tokens, Ready: w.ready,
+			Telemetry: w.telemetry, Listener: w.listener, Router: peer, Tokens: m.tokens, Gate: m.gate, Ready: w.ready,
 		}, m.cfg.Composer)
 		if err != nil {
 			return app.Part{}, err
