@@ -33,13 +33,13 @@ import (
 const (
 	// batch is how many submissions and deferrals share a transaction: enough
 	// to make a commit cheap, few enough to keep it short.
-	batch = 128
+	batch = 64
 	// step is how many rows a verb of people, or a purge, touches at once.
 	step = 500
 	// claimBytes bounds the envelopes of one claim, putBytes those of one
 	// commit.
-	claimBytes = 4 << 20
-	putBytes   = 2 << 20
+	claimBytes = 512 << 10
+	putBytes   = 256 << 10
 )
 
 // Store is the router's store. It is safe for concurrent use between Start and

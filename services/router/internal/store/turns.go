@@ -15,8 +15,10 @@ const (
 	rankIntake             // all other admission, and deferrals
 	rankDue                // all other waiting mail on its way out
 	rankPeople             // verbs, purges, sweeps
-	ranks      = int(rankPeople) + 1
 )
+
+// ranks is how many there are.
+const ranks = int(rankPeople) + 1
 
 // patience is how many writers may pass one that waits before it is its turn
 // whatever its rank: nobody starves.
