@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string) error {
 	file := flags.String("json", "", "`file` to write the figures to")
 	brokers := flags.String("brokers", "", "a Kafka cluster's addresses; the embedded broker when empty")
 	flags.StringVar(&lab.Dir, "dir", "", "`directory` for the meshes' data; the system's for temporary files when empty")
+	flags.StringVar(&lab.Profiles, "profiles", "", "`directory` for a CPU profile of each mesh, which costs some of it")
 	flags.Uint64Var(&lab.Seed, "seed", 0, "of everything random; a new one when 0")
 	sizes(flags, &lab.Sizes)
 	if err := flags.Parse(args); err != nil {

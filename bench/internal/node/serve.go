@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/metrics"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -34,6 +37,11 @@ func Serve(ctx context.Context, text string, in io.Reader, out io.Writer) error 
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
 		return fmt.Errorf("reading the node's specification: %w", err)
 	}
+	stop, err := profile(spec.Profile)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	m, err := mesh.New(ctx, spec.config())
 	if err != nil {
 		return err
@@ -62,6 +70,21 @@ func Serve(ctx context.Context, text string, in io.Reader, out io.Writer) error 
 		}
 		return nil
 	})
+}
+
+// profile writes where the processors' time goes to file until stop is called.
+func profile(file string) (stop func(), err error) {
+	if file == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("writing a profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("writing a profile: %w", err), f.Close())
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
 // watch looks at the heap all the time, which nobody else remembers the peak of.

@@ -31,6 +31,8 @@ type Spec struct {
 	// keeps the topics and groups of one mesh apart from those of others.
 	Brokers []string
 	Prefix  string
+	// Profile is a file for a profile of its processors' use; none for none.
+	Profile string
 }
 
 // config is the default mesh but for where it listens, where its mail goes and

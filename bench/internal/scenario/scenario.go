@@ -77,6 +77,8 @@ type Lab struct {
 	Brokers []string
 	// Seed is of everything random.
 	Seed uint64
+	// Profiles is a directory for a profile of each mesh; none for none.
+	Profiles string
 	// Out is told how far things are.
 	Out io.Writer
 
@@ -144,11 +146,14 @@ func (w *world) spec() node.Spec {
 // mesh runs a mesh while work does, and stops it. The product that work is
 // given sends the same texts in the same order, whatever the mesh.
 func (w *world) mesh(ctx context.Context, spec node.Spec, work func(n *node.Node, p *load.Product) error) error {
+	w.runs++
+	if w.Profiles != "" { // a mesh that is started again makes another
+		spec.Profile = filepath.Join(w.Profiles, fmt.Sprintf("run-%d.cpu", w.runs))
+	}
 	n, err := node.Start(ctx, spec)
 	if err != nil {
 		return err
 	}
-	w.runs++
 	err = work(n, load.NewProduct(n.Mail, w.sink, fmt.Sprintf("%d-", w.runs), w.random(0), w.Sizes.Mail))
 	return errors.Join(err, n.Stop())
 }
