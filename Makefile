@@ -63,8 +63,18 @@ test-kafka: $(if $(KAFKA_HOME),,$(BIN)/kafka) ## contract tests, scenarios, shor
 	go test -count=1 -timeout=15m -v kurir.dev/e2e/chaos -run='^TestChaos$$' -broker=apache $(CHAOS_SHORT)
 	go run kurir.dev/kit/broker/brokertest/apache/with go run kurir.dev/bench -only=otp -rounds=1 -backlog=5000 -brokers={}
 
-# Sizes of the short chaos suite.
-CHAOS_SHORT = -kills=20 -mails=2000
+# Sizes of the chaos suites. SEED repeats a run, 0 makes a new one.
+SEED        ?= 0
+CHAOS_SHORT  = -kills=20 -mails=2000 -seed=$(SEED)
+CHAOS        = -kills=200 -mails=6000 -seed=$(SEED)
+
+.PHONY: chaos
+chaos: ## every mail judged after 200 kills, zombies and cut wires; SEED=7 repeats a run
+	go test -count=1 -timeout=60m -v kurir.dev/e2e/chaos -run='^TestChaos$$' $(CHAOS)
+
+.PHONY: chaos-short
+chaos-short: ## the same with 20 kills, in three minutes at most
+	go test -count=1 -timeout=15m -v kurir.dev/e2e/chaos -run='^TestChaos$$' $(CHAOS_SHORT)
 
 .PHONY: kafka
 kafka: $(BIN)/kafka ## obtain the pinned Apache Kafka for the tests (needs Maven and Java 17)

@@ -52,7 +52,7 @@ func newInternet(t *testing.T, seed uint64) *internet {
 	in := &internet{dns: dns, port: port, judge: newJudge()}
 	network := fmt.Sprintf("127.%d.%d.", 16+rand.IntN(200), rand.IntN(255))
 	scripts := map[Dest]mxsim.Script{
-		Fast: nil, Kept: nil, Slow: mxsim.Tarpit(25 * time.Millisecond), Failing: failing, Grey: mxsim.Greylist(1), Dropping: dropping(seed),
+		Fast: nil, Kept: nil, Slow: slow, Failing: failing, Grey: grey(mxsim.Greylist(1)), Dropping: dropping(seed),
 	}
 	next := 1
 	for dest, script := range scripts {
@@ -72,6 +72,25 @@ func newInternet(t *testing.T, seed uint64) *internet {
 	dns.Host("mx."+Dead.domain(), network+strconv.Itoa(next)) // where nobody listens
 	dns.MX(Dead.domain(), "mx."+Dead.domain())
 	return in
+}
+
+// grey says when to come back, sooner than greylists of this world.
+func grey(list mxsim.Script) mxsim.Script {
+	return func(e mxsim.Event) mxsim.Reply {
+		r := list(e)
+		if r.Code != 0 {
+			r.Text = "4.7.1 greylisted, try again in 3 seconds"
+		}
+		return r
+	}
+}
+
+// slow takes its time, most of it over the dot.
+func slow(e mxsim.Event) mxsim.Reply {
+	if e.Stage == mxsim.Dot {
+		return mxsim.Reply{Delay: 250 * time.Millisecond}
+	}
+	return mxsim.Reply{Delay: 20 * time.Millisecond}
 }
 
 // failing refuses every other recipient at RCPT and the rest at the dot.

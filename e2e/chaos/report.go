@@ -116,7 +116,7 @@ func (r *report) String(strokes []Stroke) string {
 			g[1].Goroutines, g[1].Heap>>20, g[1].RSS>>20, g[0].Goroutines, g[0].Heap>>20, g[0].RSS>>20))
 	}
 	row("storm", r.storm.Round(time.Second))
-	row("drained and judged after", r.drain.Round(time.Second))
+	row("drained after", r.drain.Round(time.Second))
 	_ = w.Flush() // to memory
 	return text.String()
 }

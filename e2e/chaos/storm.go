@@ -29,7 +29,7 @@ type Options struct {
 // bounds of the phases without faults.
 const (
 	startBound = 2 * time.Minute
-	drainBound = 90 * time.Second
+	drainBound = 3 * time.Minute
 )
 
 // storm is one run.
@@ -77,16 +77,18 @@ func Run(t *testing.T, o Options, command string) {
 	s.product.start(ctx, func(i int) time.Duration { return long * time.Duration(i) / time.Duration(len(mails)) })
 	s.rage(plan)
 	s.report.storm = time.Since(begin)
+	calm := time.Now()
 	s.ready()
+	t.Logf("all ready again after %v", time.Since(calm))
 	done()
 	s.operator.wait()
-
-	calm := time.Now()
 	s.product.wait()
+	t.Logf("all sent after %v", time.Since(calm))
 	s.drain(ctx, mails)
 	s.report.drain = time.Since(calm)
 	s.judge(ctx, mails)
 	s.settle(ctx)
+	t.Logf("judged and settled after %v", time.Since(calm))
 	cancel()
 	s.tap.wait()
 	for _, f := range s.tap.faults {
@@ -190,38 +192,49 @@ func (s *storm) rage(plan []Fault) {
 // on a lane or waits.
 func (s *storm) drain(ctx context.Context, mails []*Mail) {
 	s.Helper()
+	said := time.Now()
 	err := poll(ctx, drainBound, func(ctx context.Context) error {
-		if err := s.operator.calm(ctx); err != nil {
-			return err
+		err := s.drained(ctx, mails)
+		if err != nil && time.Since(said) > 10*time.Second {
+			said = time.Now()
+			s.Logf("%s: not drained yet: %v", said.Format(clock), err)
 		}
-		left := 0
-		var one *Mail
-		for _, m := range mails {
-			if id := m.id(); id != "" && !slices.ContainsFunc(s.tap.about(id), func(t Told) bool { return final(t.Event.GetType()) }) {
-				left++
-				one = m
-			}
-		}
-		res, err := s.router.ListLanes(ctx, &routerv1.ListLanesRequest{})
-		if err != nil {
-			return err
-		}
-		if left > 0 {
-			return fmt.Errorf("%d mails have no end yet, such as %s to %s on lane %s; lanes: %v", left, one.id(), one.To(), one.Lane, res.GetLanes())
-		}
-		for _, l := range res.GetLanes() {
-			if l.GetDepth() != 0 || l.GetWaiting() != 0 {
-				return fmt.Errorf("lane %s has a depth of %d, and %d mails wait", l.GetName(), l.GetDepth(), l.GetWaiting())
-			}
-		}
-		return nil
+		return err
 	})
 	if err != nil {
-		defer s.Fatalf("it is not drained within %v: %v", drainBound, err)
 		for _, name := range services() {
 			s.Logf("%s:\n%s", name, tail(s.mesh.members[name].proc.Stderr()))
 		}
+		s.Fatalf("it is not drained within %v: %v", drainBound, err)
 	}
+}
+
+// drained is what is left to do of the mails, nil for nothing.
+func (s *storm) drained(ctx context.Context, mails []*Mail) error {
+	if err := s.operator.calm(ctx); err != nil {
+		return err
+	}
+	left := 0
+	var one *Mail
+	for _, m := range mails {
+		if id := m.id(); id != "" && !slices.ContainsFunc(s.tap.about(id), func(t Told) bool { return final(t.Event.GetType()) }) {
+			left++
+			one = m
+		}
+	}
+	res, err := s.router.ListLanes(ctx, &routerv1.ListLanesRequest{})
+	if err != nil {
+		return fmt.Errorf("listing lanes: %w", err)
+	}
+	if left > 0 {
+		return fmt.Errorf("%d mails have no end yet, such as %s to %s on lane %s; lanes: %v", left, one.id(), one.To(), one.Lane, res.GetLanes())
+	}
+	for _, l := range res.GetLanes() {
+		if l.GetDepth() != 0 || l.GetWaiting() != 0 {
+			return fmt.Errorf("lane %s has a depth of %d, and %d mails wait", l.GetName(), l.GetDepth(), l.GetWaiting())
+		}
+	}
+	return nil
 }
 
 // tail is the end of a log.
