@@ -53,7 +53,8 @@ func newKeyring(h *keyset.Handle) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("using keyset for AEAD: %w", err)
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(encoders), zstd.WithWindowSize(window))
+	// The fastest level makes a mail a tenth larger in a third of the time.
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(encoders), zstd.WithWindowSize(window))
 	if err != nil {
 		return nil, fmt.Errorf("making compressor: %w", err)
 	}
