@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/mail"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,6 @@ type judge struct {
 	mu      sync.Mutex
 	stories map[string]*Story // by recipient
 	lines   map[line]*talk
-	taken   int
 }
 
 // line is one connection of one host.
@@ -98,6 +98,7 @@ func (j *judge) hear(e mxsim.Event) {
 		t.open = &Copy{Data: t.data, At: now, Sender: t.sender}
 	case mxsim.Quit:
 		delete(j.lines, at)
+	default:
 	}
 }
 
@@ -105,7 +106,7 @@ func (j *judge) answer(e mxsim.Event, r mxsim.Reply) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	t := j.lines[line{e.Host, e.Conn}]
-	about := ""
+	var about string
 	switch e.Stage {
 	case mxsim.Rcpt:
 		about = e.Arg
@@ -115,7 +116,6 @@ func (j *judge) answer(e mxsim.Event, r mxsim.Reply) {
 			t.open.Dropped = r.Drop
 			s := j.story(about)
 			s.Copies = append(s.Copies, t.open)
-			j.taken++
 		} else {
 			t.open = nil
 		}
@@ -140,9 +140,9 @@ func (j *judge) receive(r mxsim.Received) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	copies := j.story(r.To).Copies
-	for i := len(copies) - 1; i >= 0; i-- {
-		if copies[i].Sender == r.Hello && copies[i].MessageID == "" {
-			copies[i].MessageID = id
+	for _, c := range slices.Backward(copies) {
+		if c.Sender == r.Hello && c.MessageID == "" {
+			c.MessageID = id
 			return
 		}
 	}
@@ -170,11 +170,4 @@ func (j *judge) about(to string) Story {
 		s.Copies[i] = &whole
 	}
 	return s
-}
-
-// count is how many messages were taken.
-func (j *judge) count() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.taken
 }

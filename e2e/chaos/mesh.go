@@ -1,11 +1,13 @@
 package chaos
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -222,19 +224,26 @@ func (c *cluster) undo(f Fault) {
 	}
 }
 
-// unready is why a process cannot do its work; empty when it can.
-func (c *cluster) unready(name string) string {
+// unready is why a process cannot do its work; nil when it can.
+func (c *cluster) unready(ctx context.Context, name string) error {
 	m := c.members[name]
 	if m.proc.Ended() {
-		return "it ended:\n" + m.proc.Stderr()
+		return errors.New("it ended:\n" + m.proc.Stderr())
 	}
-	res, err := http.Get("http://" + m.ops + "/readyz")
-	if err != nil {
-		return err.Error()
+	_, err := page(ctx, "http://"+m.ops+"/readyz")
+	return err
+}
+
+// stop stops all in good order; a process that does not stop, or says that
+// something went wrong, fails the test.
+func (c *cluster) stop() {
+	c.t.Helper()
+	for _, name := range slices.Backward(services()) {
+		proc := c.members[name].proc
+		proc.Terminate(c.t)
+		if status := proc.Status(c.t); status != 0 {
+			c.t.Errorf("%s stopped with status %d:\n%s", name, status, tail(proc.Stderr()))
+		}
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return res.Status
-	}
-	return ""
+	c.broker.Stop()
 }

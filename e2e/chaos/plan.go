@@ -105,7 +105,7 @@ func deck() []Fault {
 // NewPlan makes the faults of a seed, by time, with so many kills among them:
 // the same seed and number make the same plan.
 func NewPlan(seed uint64, kills int) []Fault {
-	rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it shall be predictable
+	rnd := rand.New(rand.NewPCG(seed, 1))
 	between := func(low, high time.Duration) time.Duration { return low + time.Duration(rnd.Int64N(int64(high-low))) }
 	var plan []Fault
 	var at time.Duration

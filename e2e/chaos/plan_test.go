@@ -38,6 +38,7 @@ func TestPlan(t *testing.T) {
 			if f.Last <= 3*time.Second {
 				t.Errorf("a dispatcher is frozen for %s, no longer than its session", f.Last)
 			}
+		default:
 		}
 	}
 	if total < 200 {

@@ -91,6 +91,7 @@ func Run(t *testing.T, o Options, command string) {
 	t.Logf("judged and settled after %v", time.Since(calm))
 	cancel()
 	s.tap.wait()
+	s.mesh.stop()
 	for _, f := range s.tap.faults {
 		t.Error(f)
 	}
@@ -133,12 +134,7 @@ func poll(ctx context.Context, bound time.Duration, check func(ctx context.Conte
 func (s *storm) ready() {
 	s.Helper()
 	for _, name := range services() {
-		err := poll(s.Context(), startBound, func(context.Context) error {
-			if why := s.mesh.unready(name); why != "" {
-				return errors.New(why)
-			}
-			return nil
-		})
+		err := poll(s.Context(), startBound, func(ctx context.Context) error { return s.mesh.unready(ctx, name) })
 		if err != nil {
 			s.Fatalf("%s is not ready: %v\n%s", name, err, s.mesh.members[name].proc.Stderr())
 		}

@@ -88,7 +88,7 @@ func (w weighted[T]) pick(rnd *rand.Rand) T {
 
 // NewTraffic makes the mails of a seed: the same seed and number make the same.
 func NewTraffic(seed uint64, n int) []*Mail {
-	rnd := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // it shall be predictable
+	rnd := rand.New(rand.NewPCG(seed, 2))
 	lanes := weighted[string]{{35, lane.OTP}, {25, lane.Billing}, {20, lane.Reminder}, {20, lane.Bulk}}
 	dests := weighted[Dest]{{35, Fast}, {25, Slow}, {8, Failing}, {6, Dead}, {9, Grey}, {10, Dropping}, {7, Kept}}
 	between := func(low, high time.Duration) time.Duration { return low + time.Duration(rnd.Int64N(int64(high-low))) }

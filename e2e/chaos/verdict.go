@@ -167,6 +167,7 @@ func judgeEnd(c Case, end eventsv1.EventType, strokes []Stroke, blame func(strin
 		}
 	case eventsv1.EventType_EVENT_TYPE_SUPPRESSED:
 		blame("LOST: suppressed though nobody suppressed it")
+	default:
 	}
 	if end != eventsv1.EventType_EVENT_TYPE_UNSPECIFIED && end != eventsv1.EventType_EVENT_TYPE_DELIVERED && len(copies) > 0 {
 		last := copies[len(copies)-1]

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -26,11 +27,12 @@ type wire struct {
 func newWire(network, listen, to, target string) (*wire, error) {
 	w := &wire{network: network, listen: listen, to: to, target: target, whole: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	close(w.whole)
-	return w, w.open()
+	err := w.open()
+	return w, err
 }
 
 func (w *wire) open() error {
-	l, err := net.Listen(w.network, w.listen)
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), w.network, w.listen) //nolint:forbidigo // lives as long as the wire
 	if err != nil {
 		return fmt.Errorf("laying a wire to %s: %w", w.target, err)
 	}
@@ -56,6 +58,7 @@ func (w *wire) cut(act Act) {
 	case Refuse:
 		_ = w.listener.Close()
 		w.listener = nil
+	default:
 	}
 	w.reset()
 }
@@ -120,7 +123,7 @@ func (w *wire) carry(in net.Conn) {
 	if !w.pass() {
 		return
 	}
-	out, err := net.Dial(w.to, w.target)
+	out, err := (&net.Dialer{}).DialContext(context.Background(), w.to, w.target) //nolint:forbidigo // lives as long as the wire
 	if err != nil || !w.enter(out) {
 		return // closing the one end tells of it
 	}
