@@ -224,7 +224,7 @@ func (e *Engine) sweep() {
 		e.lookups.Go(func() { e.route(j) })
 	}
 	for _, l := range e.cfg.Lanes {
-		if !l.Inline && e.crowds(l.Name, held[l.Name]) {
+		if !l.Inline && e.crowds(l.Name, held[l.Name], now) {
 			e.relieve(l.Name)
 		}
 	}
@@ -236,9 +236,16 @@ type load struct {
 	bytes int64
 }
 
-// crowds says whether that is three quarters of the lane's window: it is about
-// to hide what comes behind it.
-func (e *Engine) crowds(lane string, l load) bool {
+// stalled is after how long without a new record a lane counts as stopped.
+const stalled = 500 * time.Millisecond
+
+// crowds says whether that is three quarters of the lane's window, or the lane
+// stopped before, for the gaps between what is done are as many as its commits
+// can hold: it hides, or is about to, what comes behind it.
+func (e *Engine) crowds(lane string, l load, now time.Time) bool {
+	if l.mails > e.cfg.Sites.Queue && now.UnixNano()-e.homes[lane].taken.Load() > int64(stalled) {
+		return true
+	}
 	bytes := e.cfg.Bytes[lane]
 	return l.mails >= e.cfg.Outstanding[lane]*3/4 || bytes > 0 && l.bytes >= bytes/4*3
 }

@@ -28,6 +28,7 @@ type Lane struct {
 	lane    lane.Lane
 	ledger  *ledger[*job]
 	lookups chan struct{}
+	taken   atomic.Int64 // when the last record came, in Unix nanoseconds
 }
 
 var _ custody.Handler = (*Lane)(nil)
@@ -91,6 +92,7 @@ func (l *Lane) Revoke(partition int) { l.ledger.forget(partition) }
 // Handle takes a lane record over.
 func (l *Lane) Handle(d *custody.Delivery) {
 	e := l.engine
+	l.taken.Store(e.Now().UnixNano())
 	if d.Draining() {
 		d.Abandon()
 		return
