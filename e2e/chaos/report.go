@@ -24,7 +24,7 @@ type report struct {
 
 	calls, replays, untold, copies        int
 	doubles, marked, unmarked, overmarked int
-	metric                                int
+	metric, doubts                        int // possible duplicates counted by dispatchers, and seen by hosts
 	untimely                              int // timelines without the event of acceptance
 }
 
@@ -33,9 +33,14 @@ func newReport() report {
 }
 
 // add counts a mail.
-func (r *report) add(m *Mail, c Case, f Finding) {
+func (r *report) add(m *Mail, c Case, f Finding, strokes []Stroke) {
 	r.calls += m.Calls
 	r.copies += len(c.Story.Copies)
+	for _, one := range c.Story.Copies {
+		if one.Dropped && !shaken(*one, strokes) {
+			r.doubts++
+		}
+	}
 	switch {
 	case !c.Accepted:
 		r.untold++
@@ -64,6 +69,12 @@ func (r *report) add(m *Mail, c Case, f Finding) {
 	case f.Marked:
 		r.overmarked++
 	}
+}
+
+// shaken says that the dispatcher of a copy may not have lived to count it.
+func shaken(c Copy, strokes []Stroke) bool {
+	name, _, _ := strings.Cut(c.Sender, ".")
+	return slices.ContainsFunc(strokes, func(s Stroke) bool { return !s.Act.cuts() && s.hits(c.Data, c.At.Add(time.Second), name) })
 }
 
 func name(t eventsv1.EventType) string {
@@ -108,7 +119,8 @@ func (r *report) String(strokes []Stroke) string {
 	row("  marked as possible duplicates", r.marked)
 	row("  not marked", r.unmarked)
 	row("marked, taken once", r.overmarked)
-	row("metric of the dispatchers that run", r.metric)
+	row("possible duplicates by the metric", r.metric)
+	row("  of hosts that hung up on a dispatcher left alone", r.doubts)
 	row("timelines without their acceptance", r.untimely)
 	for _, name := range services() {
 		g := r.gauges[name]

@@ -243,8 +243,8 @@ func explain(prev, next Copy, told []Told, strokes []Stroke) (window Window, why
 const clock = "15:04:05.000"
 
 // Tale is what happened to a mail, as told by all who know, in the order of
-// time.
-func (c Case) Tale() string {
+// time, and the faults around its copies.
+func (c Case) Tale(strokes ...Stroke) string {
 	type entry struct {
 		at   time.Time
 		text string
@@ -266,6 +266,13 @@ func (c Case) Tale() string {
 	}
 	for _, ev := range c.Timeline {
 		add(ev.GetOccurredAt().AsTime().Local(), "tracker: %s, attempt %d.%d", ev.GetType(), ev.GetAttempt(), ev.GetSequence())
+	}
+	if copies := c.Story.Copies; len(copies) > 0 {
+		for _, s := range strokes {
+			if d := s.From.Sub(copies[0].Data); d > -3*session && s.From.Before(copies[len(copies)-1].At) {
+				add(s.From, "fault: %s %s until %s", s.Act, s.Target, s.To.Format(clock))
+			}
+		}
 	}
 	if !c.Cancelled.IsZero() {
 		add(c.Cancelled, "router: cancel answered with OK")
