@@ -128,7 +128,10 @@ func Judge(c Case, strokes []Stroke) Finding {
 	}
 	judgeEnd(c, f.Final, strokes, blame)
 	if len(f.Window) > 0 && f.Final == eventsv1.EventType_EVENT_TYPE_DELIVERED && !f.Marked {
+		decided := slices.ContainsFunc(c.Told, func(t Told) bool { return t.Event.GetType() == eventsv1.EventType_EVENT_TYPE_DECIDED })
 		switch {
+		case c.Lane == lane.Billing && !decided:
+			blame("SENT TWICE: its lane holds what is in doubt, and nobody decided")
 		case c.Lane == lane.Billing:
 			blame("sent twice by a decision, its end does not say so")
 		case slices.Contains(f.Window, HungUp) && !disturbed(c.Story, strokes):

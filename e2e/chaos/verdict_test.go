@@ -108,8 +108,13 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a bill sent again by a decision, not marked",
-			c:       chaos.Case{Accepted: true, Lane: "billing", Story: chaos.Story{Copies: []*chaos.Copy{taken(1, 0), taken(5, 6)}}, Told: one(delivered)},
+			c:       chaos.Case{Accepted: true, Lane: "billing", Story: chaos.Story{Copies: []*chaos.Copy{taken(1, 0), taken(5, 6)}}, Told: append(one(delivered), told("0", eventsv1.EventType_EVENT_TYPE_DECIDED, 3, false))},
 			strokes: dead, fault: "sent twice by a decision", window: chaos.Unread,
+		},
+		{
+			name:    "a bill sent again without a decision",
+			c:       chaos.Case{Accepted: true, Lane: "billing", Story: chaos.Story{Copies: []*chaos.Copy{taken(1, 0), taken(5, 6)}}, Told: one(delivered)},
+			strokes: dead, fault: "nobody decided", window: chaos.Unread,
 		},
 		{
 			name:   "another Message-ID",
