@@ -10,7 +10,7 @@ import (
 )
 
 // confirmBatch is how many keys are confirmed in one call.
-const confirmBatch = 512
+const confirmBatch = 128
 
 // landings are the keys whose mail lies on its lane and whose event ACCEPTED is
 // told, until the ledger has that. It holds no more than there are events under

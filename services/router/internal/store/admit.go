@@ -34,6 +34,35 @@ func (s *Store) Confirm(ctx context.Context, keys []admission.Key) error {
 // admit decides about the entries among ops and enters those that are let in.
 // Two of one batch with the same key are decided in their order.
 func (t *txn) admit(ctx context.Context, ops []op, verdicts []admission.Verdict) error {
+	if t.hot == nil {
+		return t.decide(ctx, ops, verdicts)
+	}
+	enter := t.StmtContext(ctx, t.hot.enter)
+	for i, o := range ops {
+		if o.admit == nil {
+			continue
+		}
+		if e := o.admit; e.Key.Value != "" {
+			res, err := enter.ExecContext(ctx, append(entryRow(e), e.Recipient[:])...)
+			if err != nil {
+				return err
+			}
+			if n, err := res.RowsAffected(); err != nil || n == 1 {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if err := t.decide(ctx, ops[i:i+1], verdicts[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decide is admit by what is read first, for all ops at once.
+func (t *txn) decide(ctx context.Context, ops []op, verdicts []admission.Verdict) error {
 	var keys []admission.Key
 	var recipients []mail.Key
 	for _, o := range ops {
@@ -160,6 +189,19 @@ func (t *txn) causes(ctx context.Context, recipients []mail.Key) (map[mail.Key]s
 	return found, err
 }
 
+// What enters an entry.
+const (
+	entryWidth  = 9
+	insertEntry = `INSERT INTO idempotency (tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at) `
+)
+
+// entryRow is an entry's row, with room for one parameter more.
+func entryRow(e *admission.Entry) []any {
+	r := e.Receipt
+	return append(make([]any, 0, entryWidth+1), e.Key.Tenant, e.Key.Value, e.Fingerprint, r.MailID, r.Lane,
+		bit(e.Waits == nil), micros(r.AcceptedAt), micros(r.ExpiresAt), micros(r.SendAt))
+}
+
 // enter writes entries under their keys and answers the keys that were taken
 // meanwhile. In the order of keys, so that replicas do not wait for each other
 // in a ring.
@@ -168,11 +210,9 @@ func (t *txn) enter(ctx context.Context, entries []*admission.Entry) ([]admissio
 		return nil, nil
 	}
 	slices.SortFunc(entries, func(a, b *admission.Entry) int { return compareKeys(a.Key, b.Key) })
-	args := make([]any, 0, 9*len(entries))
+	args := make([]any, 0, entryWidth*len(entries))
 	for _, e := range entries {
-		r := e.Receipt
-		args = append(args, e.Key.Tenant, e.Key.Value, e.Fingerprint, r.MailID, r.Lane, bit(e.Waits == nil),
-			micros(r.AcceptedAt), micros(r.ExpiresAt), micros(r.SendAt))
+		args = append(args, entryRow(e)...)
 	}
 	entered := make(map[admission.Key]bool, len(entries))
 	err := t.query(ctx, func(row *sql.Rows) error {
@@ -182,8 +222,7 @@ func (t *txn) enter(ctx context.Context, entries []*admission.Entry) ([]admissio
 		}
 		entered[k] = true
 		return nil
-	}, `INSERT INTO idempotency (tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at)
-		VALUES `+tuples(len(entries), 9)+` ON CONFLICT DO NOTHING RETURNING tenant, idem_key`, args...)
+	}, insertEntry+`VALUES `+tuples(len(entries), entryWidth)+` ON CONFLICT DO NOTHING RETURNING tenant, idem_key`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +237,19 @@ func (t *txn) enter(ctx context.Context, entries []*admission.Entry) ([]admissio
 
 // confirm marks keys as accepted.
 func (t *txn) confirm(ctx context.Context, keys []admission.Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
 	slices.SortFunc(keys, compareKeys)
+	if t.hot != nil {
+		confirm := t.StmtContext(ctx, t.hot.confirm)
+		for _, k := range keys {
+			if _, err := confirm.ExecContext(ctx, k.Tenant, k.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for part := range slices.Chunk(keys, step) {
 		args := make([]any, 0, 2*len(part))
 		for _, k := range part {

@@ -30,48 +30,89 @@ func (s *Store) Claim(ctx context.Context, lane string, now, lease time.Time, li
 		return nil, err
 	}
 	var claimed []waiting.Mail
-	err = s.write(ctx, s.rankOf(lane), func(t *txn) error {
-		claimed = nil
-		rows, err := s.due(ctx, t, lane, now, limit)
+	size := 0
+	for looked := 0; looked < limit; {
+		var c *claim
+		err := s.write(ctx, s.rankOf(lane), func(ctx context.Context, t *txn) error {
+			c = &claim{size: size}
+			begun := time.Now()
+			for {
+				n := s.most(limit - looked - c.looked)
+				if err := s.claim(ctx, t, c, lane, now, lease, n); err != nil {
+					return err
+				}
+				if c.done = c.done || looked+c.looked >= limit; c.done || s.turns.over(s.rankOf(lane), begun) {
+					return nil
+				}
+			}
+		})
 		if err != nil {
+			if len(claimed) == 0 {
+				return nil, s.fault("claiming due mail", err)
+			}
+			break // what was claimed is claimed
+		}
+		claimed = append(claimed, c.mails...)
+		if size = c.size; c.done {
+			break
+		}
+		looked += c.looked
+	}
+	claimed, err = s.envelopes(ctx, claimed)
+	return claimed, s.fault("reading the envelopes of claimed mail", err)
+}
+
+// claim is what one transaction claims.
+type claim struct {
+	mails  []waiting.Mail
+	looked int // rows
+	size   int // bytes of envelopes, those of earlier transactions included
+	done   bool
+}
+
+// claim claims some more mail, at most n rows of it.
+func (s *Store) claim(ctx context.Context, t *txn, c *claim, lane string, now, lease time.Time, n int) error {
+	rows, err := s.due(ctx, t, lane, now, n)
+	if err != nil {
+		return err
+	}
+	c.looked += len(rows)
+	c.done = len(rows) < n
+	moved := make(map[decision][]any)
+	for _, d := range rows {
+		why := ""
+		if d.cause.Stops(d.mail.Kind) {
+			why = d.cause.String()
+		}
+		m := d.mail.Decide(now, why)
+		wake := lease
+		if m.State.Waits() && m.Tell == 0 {
+			wake = m.WakeAt() // nothing to do before that
+		} else {
+			if c.size > 0 && c.size+d.bytes > claimBytes {
+				c.done = true
+				break
+			}
+			c.size += d.bytes
+			c.mails = append(c.mails, m)
+		}
+		if !m.State.Waits() {
+			m.Held, m.HoldUntil = false, time.Time{}
+		}
+		k := decision{
+			state: m.State, ending: m.Ending, reason: m.Reason, wake: micros(wake),
+			held: bit(m.Held), until: micros(m.HoldUntil), tell: m.Tell,
+		}
+		moved[k] = append(moved[k], m.ID)
+	}
+	for k, ids := range moved {
+		args := append([]any{k.state.String(), k.ending.String(), k.reason, k.wake, k.held, k.until, int64(k.tell)}, ids...)
+		if err := t.exec(ctx, `UPDATE waiting SET state = ?, ending = ?, reason = ?, wake_at = ?, held = ?, hold_until = ?, tell = ?
+			WHERE mail_id IN (`+marks(len(ids))+`)`, args...); err != nil {
 			return err
 		}
-		moved := make(map[decision][]any)
-		size := 0
-		for _, d := range rows {
-			why := ""
-			if d.cause.Stops(d.mail.Kind) {
-				why = d.cause.String()
-			}
-			m := d.mail.Decide(now, why)
-			wake := lease
-			if m.State.Waits() && m.Tell == 0 {
-				wake = m.WakeAt() // nothing to do before that
-			} else {
-				if size += d.bytes; size > claimBytes && len(claimed) > 0 {
-					break
-				}
-				claimed = append(claimed, m)
-			}
-			if !m.State.Waits() {
-				m.Held, m.HoldUntil = false, time.Time{}
-			}
-			k := decision{
-				state: m.State, ending: m.Ending, reason: m.Reason, wake: micros(wake),
-				held: bit(m.Held), until: micros(m.HoldUntil), tell: m.Tell,
-			}
-			moved[k] = append(moved[k], m.ID)
-		}
-		for k, ids := range moved {
-			args := append([]any{k.state.String(), k.ending.String(), k.reason, k.wake, k.held, k.until, int64(k.tell)}, ids...)
-			if err := t.exec(ctx, `UPDATE waiting SET state = ?, ending = ?, reason = ?, wake_at = ?, held = ?, hold_until = ?, tell = ?
-				WHERE mail_id IN (`+marks(len(ids))+`)`, args...); err != nil {
-				return err
-			}
-		}
-		return t.envelopes(ctx, claimed)
-	})
-	return claimed, s.fault("claiming due mail", err)
+	}
+	return nil
 }
 
 // decision is what rows of one update have in common.
@@ -172,25 +213,34 @@ func scanMail(row *sql.Rows, m *waiting.Mail, more ...any) error {
 	return nil
 }
 
-// envelopes fills in the envelopes of claimed mail.
-func (t *txn) envelopes(ctx context.Context, mails []waiting.Mail) error {
+// envelopes fills in the envelopes of claimed mail, after the transaction: it
+// is leased. Mail that gave way to a newer attempt meanwhile is left out.
+func (s *Store) envelopes(ctx context.Context, mails []waiting.Mail) ([]waiting.Mail, error) {
 	if len(mails) == 0 {
-		return nil
+		return nil, nil
 	}
 	index := make(map[string]int, len(mails))
 	ids := make([]any, len(mails))
 	for i, m := range mails {
 		index[m.ID], ids[i] = i, m.ID
 	}
-	return t.query(ctx, func(row *sql.Rows) error {
+	there := make(map[string]bool, len(mails))
+	err := s.read(ctx, func(row *sql.Rows) error {
 		var id string
+		var attempt uint32
 		var envelope []byte
-		if err := row.Scan(&id, &envelope); err != nil {
+		if err := row.Scan(&id, &attempt, &envelope); err != nil {
 			return err
 		}
-		mails[index[id]].Envelope = envelope
+		if m := &mails[index[id]]; m.Attempt == attempt {
+			m.Envelope, there[id] = envelope, true
+		}
 		return nil
-	}, `SELECT mail_id, envelope FROM waiting WHERE mail_id IN (`+marks(len(ids))+`)`, ids...)
+	}, `SELECT mail_id, attempt, envelope FROM waiting WHERE mail_id IN (`+marks(len(ids))+`)`, ids...)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(mails, func(m waiting.Mail) bool { return !there[m.ID] }), nil
 }
 
 // decided are the states of claimed mail, as SQL.
@@ -201,31 +251,33 @@ func (s *Store) Finish(ctx context.Context, refs []waiting.Ref, now time.Time) e
 	if len(refs) == 0 {
 		return nil
 	}
-	err := s.write(ctx, rankDue, func(t *txn) error {
-		var left []any
-		if err := t.query(ctx, func(row *sql.Rows) error {
-			var id, tenant, lane string
-			var attempt int64
-			if err := row.Scan(&id, &tenant, &attempt, &lane); err != nil {
-				return err
-			}
-			t.delta[lane]--
-			left = append(left, id, tenant, attempt, micros(now))
-			return nil
-		}, `DELETE FROM waiting WHERE `+named(refs)+` AND state IN (`+decided+`) RETURNING mail_id, tenant, attempt, lane`, names(refs)...); err != nil {
-			return err
-		}
-		if len(left) == 0 {
-			return nil
-		}
-		if err := t.exec(ctx, `INSERT INTO departures (mail_id, tenant, attempt, left_at) VALUES `+tuples(len(left)/4, 4)+`
-			ON CONFLICT (mail_id) DO UPDATE SET attempt = excluded.attempt, left_at = excluded.left_at
-			WHERE excluded.attempt > departures.attempt`, left...); err != nil {
-			return err
-		}
-		return t.bump(ctx)
+	err := s.portions(ctx, rankDue, len(refs), func(ctx context.Context, t *txn, from int) (int, error) {
+		to := from + s.most(len(refs)-from)
+		return to, t.finish(ctx, refs[from:to], now)
 	})
 	return s.fault("finishing mail that left", err)
+}
+
+func (t *txn) finish(ctx context.Context, refs []waiting.Ref, now time.Time) error {
+	var left []any
+	if err := t.query(ctx, func(row *sql.Rows) error {
+		var id, tenant, lane string
+		var attempt int64
+		if err := row.Scan(&id, &tenant, &attempt, &lane); err != nil {
+			return err
+		}
+		t.delta[lane]--
+		left = append(left, id, tenant, attempt, micros(now))
+		return nil
+	}, `DELETE FROM waiting WHERE `+named(refs)+` AND state IN (`+decided+`) RETURNING mail_id, tenant, attempt, lane`, names(refs)...); err != nil {
+		return err
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return t.exec(ctx, `INSERT INTO departures (mail_id, tenant, attempt, left_at) VALUES `+tuples(len(left)/4, 4)+`
+		ON CONFLICT (mail_id) DO UPDATE SET attempt = excluded.attempt, left_at = excluded.left_at
+		WHERE excluded.attempt > departures.attempt`, left...)
 }
 
 // Told implements waiting.Queue. What was decided since it was claimed has its
@@ -236,15 +288,13 @@ func (s *Store) Told(ctx context.Context, told waiting.Tell, refs []waiting.Ref)
 	}
 	left := `(tell & ~CAST(? AS BIGINT))`
 	what := int64(told)
-	args := append([]any{what, what}, names(refs)...)
-	_, err := s.exec(ctx, rankDue, `UPDATE waiting SET tell = `+left+`, wake_at = CASE
+	return s.fault("noting what was told", s.amend(ctx, refs, `UPDATE waiting SET tell = `+left+`, wake_at = CASE
 			WHEN `+left+` <> 0 THEN wake_at
 			WHEN held = 1 AND hold_until = 0 THEN expires_at
 			WHEN held = 1 AND hold_until < expires_at THEN hold_until
 			WHEN held = 0 AND due_at < expires_at THEN due_at
 			ELSE expires_at END
-		WHERE `+named(refs)+` AND state IN (`+undecided+`)`, args...)
-	return s.fault("noting what was told", err)
+		WHERE state IN (`+undecided+`) AND `, what, what))
 }
 
 // Postpone implements waiting.Queue.
@@ -252,9 +302,15 @@ func (s *Store) Postpone(ctx context.Context, refs []waiting.Ref, wake time.Time
 	if len(refs) == 0 {
 		return nil
 	}
-	args := append([]any{micros(wake)}, names(refs)...)
-	_, err := s.exec(ctx, rankDue, `UPDATE waiting SET wake_at = ? WHERE `+named(refs), args...)
-	return s.fault("postponing claimed mail", err)
+	return s.fault("postponing claimed mail", s.amend(ctx, refs, `UPDATE waiting SET wake_at = ? WHERE `, micros(wake)))
+}
+
+// amend runs an update that ends in the condition of being one of refs.
+func (s *Store) amend(ctx context.Context, refs []waiting.Ref, q string, args ...any) error {
+	return s.portions(ctx, rankDue, len(refs), func(ctx context.Context, t *txn, from int) (int, error) {
+		to := from + s.most(len(refs)-from)
+		return to, t.exec(ctx, q+named(refs[from:to]), append(args[:len(args):len(args)], names(refs[from:to])...)...)
+	})
 }
 
 // named is the condition that a row is one of refs.

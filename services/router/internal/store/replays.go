@@ -13,7 +13,7 @@ var _ dead.Ledger = (*Store)(nil)
 // Begin implements dead.Ledger.
 func (s *Store) Begin(ctx context.Context, id string, now time.Time, again bool) (dead.Replay, error) {
 	var before dead.Replay
-	err := s.write(ctx, rankPeople, func(t *txn) error {
+	err := s.write(ctx, rankPeople, func(ctx context.Context, t *txn) error {
 		before = dead.Replay{}
 		if err := t.query(ctx, func(row *sql.Rows) error {
 			return scanReplay(row, nil, &before)

@@ -7,8 +7,8 @@
 // keys, suppressions, waiting mail. Urgent submissions have a group of their
 // own. What people and the releaser do are transactions of their own, in
 // bounded steps. On SQLite, which has one writer, turns are by rank: an urgent
-// submission waits for one transaction at most, whatever queues, and each is
-// bounded in rows and bytes.
+// submission waits for one transaction at most, whatever queues, and each ends
+// after a few rows when somebody of a higher rank waits.
 //
 // Every fault of the database comes back as Unavailable STORE_UNAVAILABLE with
 // its cause; nothing that was asked is then known to be done or not done.
@@ -34,8 +34,15 @@ const (
 	// batch is how many submissions and deferrals share a transaction: enough
 	// to make a commit cheap, few enough to keep it short.
 	batch = 64
-	// step is how many rows a verb of people, or a purge, touches at once.
+	// step is how many rows a verb of people, or a purge, touches at once on
+	// PostgreSQL, and finds at once on both.
 	step = 500
+	// portion is how many rows SQLite's writer touches before it looks whether
+	// it is somebody else's turn.
+	portion = 4
+	// bite is how many rows a verb of people, or a purge, touches at once on
+	// SQLite: about what a turn lasts.
+	bite = 64
 	// claimBytes bounds the envelopes of one claim, putBytes those of one
 	// commit.
 	claimBytes = 512 << 10
@@ -47,7 +54,8 @@ const (
 type Store struct {
 	db     *db.DB
 	lanes  []string // by rank
-	turns  *turns
+	turns  *turns   // nil on PostgreSQL
+	hot    *hot     // nil on PostgreSQL
 	group  *db.Group[op, admission.Verdict]
 	urgent *db.Group[op, admission.Verdict]
 }
@@ -81,6 +89,9 @@ func Open(ctx context.Context, url string, lanes []string) (*Store, error) {
 	s := &Store{db: d, lanes: lanes}
 	if !d.Postgres() {
 		s.turns = &turns{}
+		if s.hot, err = prepare(ctx, d.W); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
 	}
 	s.group, s.urgent = db.NewGroup(batch, s.commits(rankIntake)), db.NewGroup(batch, s.commits(rankUrgent))
 	return s, nil
@@ -95,13 +106,13 @@ func (s *Store) Part() app.Part {
 			return errors.Join(group.Start(ctx), urgent.Start(ctx))
 		},
 		Stop: func(ctx context.Context) error {
-			return errors.Join(urgent.Stop(ctx), group.Stop(ctx), s.db.Close())
+			return errors.Join(urgent.Stop(ctx), group.Stop(ctx), s.Close())
 		},
 	}
 }
 
 // Close closes a store whose Part was never started.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.hot.close(), s.db.Close()) }
 
 // Ping tells whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
@@ -109,66 +120,111 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.fault("pinging", s.db.W.QueryRowContext(ctx, `SELECT 1`).Scan(&one))
 }
 
-// commits makes the commit function of a group: a batch of hot writes in one
-// transaction, or in several when it is large.
+// commits makes the commit function of a group: a batch of hot writes in as few
+// transactions as keep nobody of a higher rank waiting.
 func (s *Store) commits(r rank) func(ctx context.Context, ops []op) ([]admission.Verdict, error) {
 	return func(ctx context.Context, ops []op) ([]admission.Verdict, error) {
 		verdicts := make([]admission.Verdict, len(ops))
-		for from := 0; from < len(ops); {
+		err := s.portions(ctx, r, len(ops), func(ctx context.Context, t *txn, from int) (int, error) {
 			to, size := from, 0
-			for to < len(ops) && (to == from || size+ops[to].bytes() <= putBytes) {
+			for to < len(ops) && to-from < s.most(batch) && (to == from || size+ops[to].bytes() <= putBytes) {
 				size += ops[to].bytes()
 				to++
 			}
-			if err := s.commit(ctx, r, ops[from:to], verdicts[from:to]); err != nil {
-				return nil, s.fault("committing", err)
-			}
-			from = to
+			return to, t.commit(ctx, ops[from:to], verdicts[from:to])
+		})
+		if err != nil {
+			return nil, s.fault("committing", err)
 		}
 		return verdicts, nil
 	}
 }
 
-// commit does hot writes in one transaction.
-func (s *Store) commit(ctx context.Context, r rank, ops []op, verdicts []admission.Verdict) error {
-	return s.write(ctx, r, func(t *txn) error {
-		clear(verdicts)
-		if err := t.admit(ctx, ops, verdicts); err != nil {
-			return err
-		}
-		var puts []*waiting.Mail
-		var keys []admission.Key
-		for i, o := range ops {
-			keys = append(keys, o.confirm...)
-			switch {
-			case o.put != nil:
-				puts = append(puts, o.put)
-			case o.retry != nil:
-				if err := t.retry(ctx, *o.retry); err != nil {
-					return err
-				}
-			case o.admit != nil && o.admit.Waits != nil && verdicts[i] == (admission.Verdict{}):
-				puts = append(puts, o.admit.Waits)
+// commit does hot writes, but for the counts.
+func (t *txn) commit(ctx context.Context, ops []op, verdicts []admission.Verdict) error {
+	clear(verdicts)
+	if err := t.admit(ctx, ops, verdicts); err != nil {
+		return err
+	}
+	var puts []*waiting.Mail
+	var keys []admission.Key
+	for i, o := range ops {
+		keys = append(keys, o.confirm...)
+		switch {
+		case o.put != nil:
+			puts = append(puts, o.put)
+		case o.retry != nil:
+			if err := t.retry(ctx, *o.retry); err != nil {
+				return err
 			}
+		case o.admit != nil && o.admit.Waits != nil && verdicts[i] == (admission.Verdict{}):
+			puts = append(puts, o.admit.Waits)
 		}
-		if err := t.confirm(ctx, keys); err != nil {
-			return err
-		}
-		if err := t.put(ctx, puts); err != nil {
-			return err
-		}
-		return t.bump(ctx)
-	})
+	}
+	if err := t.confirm(ctx, keys); err != nil {
+		return err
+	}
+	return t.put(ctx, puts)
 }
 
-// write runs fn in a transaction when it is the turn of r.
-func (s *Store) write(ctx context.Context, r rank, fn func(t *txn) error) error {
+// most is how many rows are written before the writer looks whether it is
+// somebody else's turn: n on PostgreSQL, which has many writers.
+func (s *Store) most(n int) int {
+	if s.turns == nil {
+		return n
+	}
+	return min(n, portion)
+}
+
+// bite is how many rows a verb of people, or a purge, touches at once.
+func (s *Store) bite() int {
+	if s.turns == nil {
+		return step
+	}
+	return bite
+}
+
+// portions does n things in transactions that end when the turn of r does: it
+// has taken its time, or somebody of a higher rank waits. do does some, from the
+// given one on, and answers where it came to; it runs again if its transaction
+// has to. The counts are written after the last of each transaction.
+func (s *Store) portions(ctx context.Context, r rank, n int, do func(ctx context.Context, t *txn, from int) (to int, err error)) error {
+	for done := 0; done < n; {
+		var to int
+		err := s.write(ctx, r, func(ctx context.Context, t *txn) error {
+			begun := time.Now()
+			for to = done; to < n; {
+				var err error
+				if to, err = do(ctx, t, to); err != nil {
+					return err
+				}
+				if s.turns.over(r, begun) {
+					break
+				}
+			}
+			return t.bump(ctx)
+		})
+		if err != nil {
+			return err
+		}
+		done = to
+	}
+	return nil
+}
+
+// write runs fn in a transaction when it is the turn of r. On SQLite what has
+// begun is seen through: it does not take long, and a context that can end
+// costs its driver a goroutine for each statement.
+func (s *Store) write(ctx context.Context, r rank, fn func(ctx context.Context, t *txn) error) error {
 	end, err := s.turns.take(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer end()
-	return s.db.Tx(ctx, func(tx *sql.Tx) error { return fn(s.tx(tx)) })
+	if s.turns != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return s.db.Tx(ctx, func(tx *sql.Tx) error { return fn(ctx, s.tx(tx)) })
 }
 
 // exec runs one statement when it is the turn of r, and counts the rows it
@@ -198,11 +254,12 @@ func (s *Store) rankOf(lane string) rank {
 type txn struct {
 	*sql.Tx
 	db    *db.DB
+	hot   *hot
 	delta map[string]int64
 }
 
 func (s *Store) tx(tx *sql.Tx) *txn {
-	return &txn{Tx: tx, db: s.db, delta: make(map[string]int64)}
+	return &txn{Tx: tx, db: s.db, hot: s.hot, delta: make(map[string]int64)}
 }
 
 func (t *txn) exec(ctx context.Context, q string, args ...any) error {

@@ -15,7 +15,7 @@ const entryColumns = `tenant, address, recipient, cause, note, since`
 // back the entry as it then stands.
 func (s *Store) Suppress(ctx context.Context, e suppression.Entry) (suppression.Entry, error) {
 	stands := e
-	err := s.write(ctx, rankPeople, func(t *txn) error {
+	err := s.write(ctx, rankPeople, func(ctx context.Context, t *txn) error {
 		stands = e
 		// The row is made before it is looked at: two who add an address that
 		// is new then meet at the row and not beside each other.
@@ -104,11 +104,11 @@ func (s *Store) Purge(ctx context.Context, keys, left time.Time) (int64, error) 
 			(SELECT mail_id FROM departures WHERE left_at < ? ORDER BY left_at LIMIT ?)`, left},
 	} {
 		for {
-			n, err := s.exec(ctx, rankPeople, p.q, micros(p.before), step)
+			n, err := s.exec(ctx, rankPeople, p.q, micros(p.before), s.bite())
 			if err != nil {
 				return total, s.fault("purging", err)
 			}
-			if total += n; n < step {
+			if total += n; n < int64(s.bite()) {
 				break
 			}
 		}

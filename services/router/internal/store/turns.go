@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 )
 
 // rank says whose write goes first when several wait for SQLite's one writer.
@@ -24,6 +26,9 @@ const ranks = int(rankPeople) + 1
 // whatever its rank: nobody starves.
 const patience = 16
 
+// slice is how long a turn lasts when anybody waits, the commit aside.
+const slice = time.Millisecond
+
 // turns gives one writer at a time its turn, by rank and then in the order of
 // arrival, so that what is urgent waits for one transaction at most, however
 // many others queue. A nil turns lets everybody write: PostgreSQL has as many
@@ -32,6 +37,7 @@ type turns struct {
 	mu      sync.Mutex
 	writing bool
 	passed  int
+	spared  bool // the turn is that of one whom others passed: it is not cut short
 	lines   [ranks][]*turn
 }
 
@@ -48,7 +54,7 @@ func (t *turns) take(ctx context.Context, r rank) (end func(), err error) {
 	}
 	t.mu.Lock()
 	if !t.writing {
-		t.writing = true
+		t.writing, t.spared = true, false
 		t.mu.Unlock()
 		return t.end, nil
 	}
@@ -69,6 +75,24 @@ func (t *turns) take(ctx context.Context, r rank) (end func(), err error) {
 		w.gone = true
 	}
 	return nil, ctx.Err()
+}
+
+// over says whether the turn of r that began at a time shall end: somebody of a
+// higher rank waits, or anybody does and it has lasted long. One that others
+// passed lasts that long. Nil turns are always over.
+func (t *turns) over(r rank, begun time.Time) bool {
+	if t == nil {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	waiting := t.lines[:r]
+	if time.Since(begun) >= slice {
+		waiting = t.lines[:]
+	} else if t.spared {
+		return false
+	}
+	return slices.ContainsFunc(waiting, func(line []*turn) bool { return len(line) > 0 })
 }
 
 func (t *turns) end() {
@@ -97,7 +121,7 @@ func (t *turns) next() {
 		t.writing, t.passed = false, 0
 		return
 	}
-	if t.passed >= patience {
+	if t.spared = t.passed >= patience; t.spared {
 		t.passed = 0
 	} else {
 		t.passed++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestTurns: who ranks first goes first, in the order of arrival, and nobody
@@ -63,6 +64,42 @@ func TestTurns(t *testing.T) {
 			if <-order == rankPeople && i > patience {
 				t.Errorf("the last in rank waited for %d turns, want at most %d", i, patience)
 			}
+		}
+	})
+}
+
+// TestOver: a turn ends for those of a higher rank at once, for others when it
+// has lasted long, and that of one whom many passed lasts that long in any case.
+func TestOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now
+		long := func() time.Time { return time.Now().Add(-slice) }
+		for _, tc := range []struct {
+			name    string
+			waiting []rank
+			spared  bool
+			begun   time.Time
+			want    bool
+		}{
+			{"nobody waits", nil, false, long(), false},
+			{"a lower one waits", []rank{rankDue}, false, now(), false},
+			{"an equal one waits", []rank{rankIntake}, false, now(), false},
+			{"a higher one waits", []rank{rankUrgent}, false, now(), true},
+			{"a lower one waits long", []rank{rankDue}, false, long(), true},
+			{"a higher one waits for one who waited", []rank{rankUrgent}, true, now(), false},
+			{"a higher one waits long for one who waited", []rank{rankUrgent}, true, long(), true},
+		} {
+			q := turns{writing: true, spared: tc.spared}
+			for _, r := range tc.waiting {
+				q.lines[r] = append(q.lines[r], &turn{})
+			}
+			if got := q.over(rankIntake, tc.begun); got != tc.want {
+				t.Errorf("%s: over() = %t, want %t", tc.name, got, tc.want)
+			}
+		}
+		if !(*turns)(nil).over(rankIntake, now()) {
+			t.Error("nil turns: over() = false, want true")
 		}
 	})
 }

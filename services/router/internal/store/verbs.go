@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,14 +83,14 @@ func (s *Store) change(ctx context.Context, sc waiting.Scope, set string, setArg
 		if err != nil {
 			return total, s.fault("finding waiting mail", err)
 		}
-		if len(ids) > 0 {
+		for part := range slices.Chunk(ids, s.bite()) {
 			// What was decided since it was found is not ours any more.
 			still := `state IN (` + undecided + `)`
 			if sc.Held {
 				still += ` AND held = 1`
 			}
 			n, err := s.exec(ctx, rankPeople, `UPDATE waiting SET `+set+`
-				WHERE mail_id IN (`+marks(len(ids))+`) AND `+still, append(append([]any(nil), setArgs...), ids...)...)
+				WHERE mail_id IN (`+marks(len(part))+`) AND `+still, append(append([]any(nil), setArgs...), part...)...)
 			if err != nil {
 				return total, s.fault("changing waiting mail", err)
 			}
