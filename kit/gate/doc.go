@@ -11,7 +11,9 @@
 //     served, unless mail of the first-ranked lane is in work anywhere in this
 //     process ([Gate.Urgent]) or was a moment ago: then they stand back
 //
-// With two places or more one is never given to the other lanes.
+// With two places or more the other lanes leave one free for a second after
+// anything of the first-ranked lane, so that the next finds it empty. Without
+// such mail they have all places.
 //
 // Floors are kept by a token bucket per lane, in processor time: it fills with
 // the lane's floor, every step draws its duration, and debt is forgotten beyond

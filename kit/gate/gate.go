@@ -13,6 +13,8 @@ import (
 
 const (
 	defaultLinger = 4 * time.Millisecond
+	// vigil is how long after something urgent a place is kept for the next.
+	vigil = time.Second
 	// fresh is how long an urgent mail counts at most: one that is slow,
 	// because its peer is, holds nobody up.
 	fresh = 50 * time.Millisecond
@@ -21,9 +23,9 @@ const (
 // Gate is a bounded, prioritised passage. Safe for concurrent use. A nil Gate
 // lets everybody pass.
 type Gate struct {
-	places, keep int
-	linger       time.Duration
-	meters       meters
+	places int
+	linger time.Duration
+	meters meters
 
 	mu      sync.Mutex
 	classes []*class    // by rank
@@ -32,6 +34,7 @@ type Gate struct {
 	virtual float64     // of the class that entered last
 	urgent  list.List   // of time.Time: when the urgent mails in work began
 	ended   time.Time   // when the last of them ended
+	seen    time.Time   // when there last was a mail or a step of the first
 	timer   *time.Timer // for those who stand back
 	due     time.Time   // when timer fires; zero when it does not
 }
@@ -40,7 +43,6 @@ type Gate struct {
 // first is the urgent one. cfg must be valid. Call [Gate.Measure] before use for metrics.
 func New(cfg Config, lanes lane.Set) *Gate {
 	g := &Gate{places: cmp.Or(cfg.Places, runtime.GOMAXPROCS(0)), linger: cmp.Or(cfg.Linger, defaultLinger)}
-	g.keep = min(g.places-1, 1)
 	for _, l := range lanes {
 		g.classes = append(g.classes, newClass(l, g.places))
 	}
@@ -59,7 +61,8 @@ func (g *Gate) Urgent(lane string) (end func()) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	mine := g.urgent.PushBack(time.Now())
+	g.seen = time.Now()
+	mine := g.urgent.PushBack(g.seen)
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -162,6 +165,8 @@ func (g *Gate) enter(w *waiter, now time.Time) {
 	g.running++
 	if w.class != g.classes[0] {
 		g.lower++
+	} else {
+		g.seen = now
 	}
 	g.virtual = max(g.virtual, w.class.virtual)
 	w.charged = w.class.step
@@ -175,7 +180,15 @@ func (g *Gate) may(c *class, now time.Time) bool {
 	if g.running == g.places || c == g.classes[0] {
 		return g.running < g.places
 	}
-	return g.lower < g.places-g.keep && (c.owed(now) || !g.rush(now))
+	return g.lower < g.places-g.kept(now) && (c.owed(now) || !g.rush(now))
+}
+
+// kept is how many places the lower lanes leave free.
+func (g *Gate) kept(now time.Time) int {
+	if now.Sub(g.seen) < vigil {
+		return min(g.places-1, 1)
+	}
+	return 0
 }
 
 // admit gives away the places that are free; g.mu is held.
@@ -234,7 +247,7 @@ func (g *Gate) calm() time.Time {
 // arm sees to it that those who stand back come in when the rush is over or
 // their floor is due; g.mu is held.
 func (g *Gate) arm(now time.Time) {
-	if g.running == g.places || g.lower == g.places-g.keep {
+	if g.running == g.places || g.lower >= g.places-g.kept(now) {
 		return // who leaves will look
 	}
 	var next time.Time

@@ -97,11 +97,24 @@ func TestUrgentGoesFirst(t *testing.T) {
 func TestOnePlaceIsKept(t *testing.T) {
 	t.Parallel()
 	bubble(t, 2, func(t *testing.T, y *yard) {
+		y.pass(t, lane.OTP, "o1", time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		y.pass(t, lane.Bulk, "b1", 10*time.Millisecond)
 		y.pass(t, lane.Billing, "b2", time.Millisecond)
-		y.want(t, "b1")
+		y.want(t, "o1", "b1")
+		y.pass(t, lane.OTP, "o2", time.Millisecond)
+		y.want(t, "o1", "b1", "o2")
+	})
+}
+
+func TestNoPlaceIsKeptForNobody(t *testing.T) {
+	t.Parallel()
+	bubble(t, 2, func(t *testing.T, y *yard) {
 		y.pass(t, lane.OTP, "o1", time.Millisecond)
-		y.want(t, "b1", "o1")
+		<-time.After(time.Second)
+		y.pass(t, lane.Bulk, "b1", 10*time.Millisecond)
+		y.pass(t, lane.Billing, "b2", time.Millisecond)
+		y.want(t, "o1", "b1", "b2")
 	})
 }
 
