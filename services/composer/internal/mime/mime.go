@@ -14,7 +14,6 @@ package mime
 
 import (
 	"bytes"
-	"mime/quotedprintable"
 	"strings"
 	"time"
 
@@ -125,18 +124,13 @@ const idChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-
 // part writes the headers and the body of one text part.
 func part(b *bytes.Buffer, kind, body string) {
 	b.WriteString("Content-Type: " + kind + "; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
-	w := quotedprintable.NewWriter(b) // makes CRLF of every line end
-	// Neither fails on a buffer.
-	_, _ = w.Write([]byte(lineFeeds(body)))
-	_ = w.Close()
+	b.Write(appendQuoted(b.AvailableBuffer(), lineFeeds(body)))
 	if !bytes.HasSuffix(b.Bytes(), []byte("\r\n")) {
 		b.WriteString("\r\n")
 	}
 }
 
-// lineFeeds makes every line end LF. The quoted-printable writer takes CR and LF
-// alone as well, but after a CR it loses the next LF even where encoded bytes
-// stand between the two.
+// lineFeeds makes every line end LF.
 func lineFeeds(s string) string {
 	if !strings.Contains(s, "\r") {
 		return s
