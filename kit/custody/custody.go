@@ -49,6 +49,20 @@ type Handler interface {
 	Revoke(partition int)
 }
 
+// Presser is a [Handler] that wants to know when a partition stands still for
+// what the handler itself holds.
+type Presser interface {
+	// Press says, with on, that the partition's next record waits until some
+	// in flight ends, for the window or the commit metadata is full with them,
+	// and without on that it does not wait any more. The calls come in pairs,
+	// from the goroutine that calls Handle for the partition. It must not
+	// block.
+	//
+	// Whatever ends makes room in the window; in the metadata most room is made
+	// by what was handed out longest ago, for it closes the gaps behind it.
+	Press(partition int, on bool)
+}
+
 // Config of a consumer. Zero fields mean what [Default] says; Group and Topic
 // are needed.
 type Config struct {

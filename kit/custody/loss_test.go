@@ -244,6 +244,41 @@ func TestForgottenCommits(t *testing.T) {
 	}
 }
 
+// pressed is a handler that hears when its partition stands still.
+type pressed struct {
+	*hands
+	told chan bool
+}
+
+// Press implements custody.Presser.
+func (p pressed) Press(_ int, on bool) { p.told <- on }
+
+// A handler hears at once that a partition waits for what it holds, and that it
+// goes on.
+func TestPress(t *testing.T) {
+	t.Parallel()
+	_, c, p := one(t)
+	put(t, p, lane, 0, "a", "b", "c")
+	h := pressed{newHands(), make(chan bool, 8)}
+	cfg := quick()
+	cfg.MaxRecords = 2
+	start(t, c, h, cfg)
+	held := h.take(t, 2)
+	if on := <-h.told; !on {
+		t.Fatal("Press(false) before Press(true)")
+	}
+	if n := len(h.told); n > 0 {
+		t.Errorf("%d more calls while the partition waits, want none", n)
+	}
+	held["b"].Complete(-1)
+	last := h.next(t)
+	if on := <-h.told; on {
+		t.Error("Press(true) again, want the end of the first")
+	}
+	held["a"].Complete(-1)
+	last.Complete(-1)
+}
+
 // Full metadata pauses handing out and says so.
 func TestFullMetadataIsTold(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,8 @@ type partition struct {
 	changed     chan struct{} // closed and renewed when something completed or was committed
 	waited      bool          // somebody waits for changed
 	interrupted context.CancelFunc
+
+	fullTold time.Time // when it was last logged that the metadata is full; the pump's
 }
 
 func newPartition(s *session, id int) *partition {

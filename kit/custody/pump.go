@@ -205,19 +205,34 @@ func (p *partition) skip(ctx context.Context, t *tail) bool {
 	return true
 }
 
-// room waits while the commit metadata has none for another record, which is
-// rare enough to be told.
-func (p *partition) room(ctx context.Context, offset int64) bool {
+// room waits while the commit metadata or the window has none for another
+// record, and takes it of the window. The handler hears of the wait.
+func (p *partition) room(ctx context.Context, offset, size int64) bool {
+	c := p.session.consumer
 	free := func() bool { return !p.tracker.Full(offset) }
 	p.mu.Lock()
-	ok := free()
+	full := !free()
 	p.mu.Unlock()
-	if ok {
-		return true
+	if !full {
+		if _, ok := c.window.take(size); ok {
+			return true
+		}
 	}
-	p.session.consumer.meters.full(ctx)
-	p.log.WarnContext(ctx, "commit metadata is full, handing out pauses until gaps close", slog.Int64("next", offset))
-	return p.wait(ctx, free)
+	if presser, ok := c.handler.(Presser); ok {
+		presser.Press(p.id, true)
+		defer presser.Press(p.id, false)
+	}
+	if full {
+		c.meters.full(ctx)
+		if time.Since(p.fullTold) > time.Minute {
+			p.fullTold = time.Now()
+			p.log.WarnContext(ctx, "commit metadata is full, handing out pauses until gaps close", slog.Int64("next", offset))
+		}
+		if !p.wait(ctx, free) {
+			return false
+		}
+	}
+	return c.window.acquire(ctx, size) == nil
 }
 
 // hand gives one record to the handler, unless it is done or in its hands
@@ -225,7 +240,7 @@ func (p *partition) room(ctx context.Context, offset int64) bool {
 func (p *partition) hand(ctx context.Context, d *Delivery) bool {
 	c := p.session.consumer
 	size := d.size()
-	if !p.room(ctx, d.Offset) || c.window.acquire(ctx, size) != nil {
+	if !p.room(ctx, d.Offset, size) {
 		return false
 	}
 	for {

@@ -21,20 +21,27 @@ func newWindow(maxRecords int, maxBytes int64) *window {
 	return &window{maxRecords: maxRecords, maxBytes: maxBytes, freed: make(chan struct{})}
 }
 
-// acquire waits for room for one record of the given size. One always fits
-// into an empty window.
+// take takes room for one record of the given size; one always fits into an
+// empty window. If there is none, freed is closed when there may be.
+func (w *window) take(size int64) (freed <-chan struct{}, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.records == 0 || w.records < w.maxRecords && w.bytes+size <= w.maxBytes {
+		w.records++
+		w.bytes += size
+		return nil, true
+	}
+	w.waited = true
+	return w.freed, false
+}
+
+// acquire waits for room; the error is ctx's.
 func (w *window) acquire(ctx context.Context, size int64) error {
 	for {
-		w.mu.Lock()
-		if w.records == 0 || w.records < w.maxRecords && w.bytes+size <= w.maxBytes {
-			w.records++
-			w.bytes += size
-			w.mu.Unlock()
+		freed, ok := w.take(size)
+		if ok {
 			return nil
 		}
-		freed := w.freed
-		w.waited = true
-		w.mu.Unlock()
 		select {
 		case <-freed:
 		case <-ctx.Done():

@@ -121,7 +121,7 @@ func slowSite(y *yard, rate float64, slow, fast int) (slowSent *atomic.Int64, sl
 func TestSlowSiteIsParkedUntilItsTurn(t *testing.T) {
 	t.Parallel()
 	y := build(t)
-	const slow, fast, rate = 1000, 100, 200
+	const slow, fast, rate = 2000, 100, 500
 	_, slowAtFast, fastOut, allOut := slowSite(y, rate, slow, fast)
 	y.cfg.Budgets = map[string]dispatcher.Budget{lane.Bulk: {Outstanding: 200, Bytes: 64 << 20, Workers: 50, Lookups: 200}}
 	y.cfg.Sites.Queue, y.cfg.Sites.Patience = 50, 100*time.Millisecond

@@ -19,6 +19,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -224,7 +225,7 @@ func (e *Engine) sweep() {
 		e.lookups.Go(func() { e.route(j) })
 	}
 	for _, l := range e.cfg.Lanes {
-		if !l.Inline && e.crowds(l.Name, held[l.Name], now) {
+		if !l.Inline && e.crowds(l.Name, held[l.Name]) {
 			e.relieve(l.Name)
 		}
 	}
@@ -236,18 +237,12 @@ type load struct {
 	bytes int64
 }
 
-// stalled is after how long without a new record a lane counts as stopped.
-const stalled = 500 * time.Millisecond
-
-// crowds says whether that is three quarters of the lane's window, or the lane
-// stopped before, for the gaps between what is done are as many as its commits
-// can hold: it hides, or is about to, what comes behind it.
-func (e *Engine) crowds(lane string, l load, now time.Time) bool {
-	if l.mails > e.cfg.Sites.Queue && now.UnixNano()-e.homes[lane].taken.Load() > int64(stalled) {
-		return true
-	}
+// crowds says whether that hides, or is about to, what comes behind it: it is
+// three quarters of the lane's window, or a partition stands still before, for
+// the gaps between what is done are as many as its commits can hold.
+func (e *Engine) crowds(lane string, l load) bool {
 	bytes := e.cfg.Bytes[lane]
-	return l.mails >= e.cfg.Outstanding[lane]*3/4 || bytes > 0 && l.bytes >= bytes/4*3
+	return e.homes[lane].pressed.Load() > 0 || l.mails >= e.cfg.Outstanding[lane]*3/4 || bytes > 0 && l.bytes >= bytes/4*3
 }
 
 // relieve sends mail of slow sites away until its turn, beside the sweeps: it
@@ -259,8 +254,12 @@ func (e *Engine) relieve(lane string) {
 		return
 	}
 	e.busy[lane] = true
+	past := site.Past[*job]{
+		Parked: func(j *job) int { return j.mail.Parked() },
+		Order:  func(a, b *job) int { return cmp.Compare(a.serial, b.serial) },
+	}
 	e.lookups.Go(func() {
-		for _, r := range e.sites.Relieve(lane, func(j *job) int { return j.mail.Parked() }) {
+		for _, r := range e.sites.Relieve(lane, past) {
 			e.dequeue(r.Job)
 			e.park(r.Job, r.Turn)
 		}

@@ -28,10 +28,14 @@ type Lane struct {
 	lane    lane.Lane
 	ledger  *ledger[*job]
 	lookups chan struct{}
-	taken   atomic.Int64 // when the last record came, in Unix nanoseconds
+	taken   atomic.Int64 // records so far
+	pressed atomic.Int64 // partitions that stand still until some of its mail ends
 }
 
-var _ custody.Handler = (*Lane)(nil)
+var (
+	_ custody.Handler = (*Lane)(nil)
+	_ custody.Presser = (*Lane)(nil)
+)
 
 // Lane is the handler of a lane that the engine serves.
 func (e *Engine) Lane(name string) (*Lane, error) {
@@ -44,14 +48,15 @@ func (e *Engine) Lane(name string) (*Lane, error) {
 
 // job is a mail under way.
 type job struct {
-	mail  *journal.Mail
-	home  *Lane
-	lane  lane.Lane
-	lease *custody.Delivery
-	twins []*custody.Delivery // other records of the same release; the ledger's lock guards them
-	ctx   context.Context     //nolint:containedctx // carries the span of the delivery, and ends with the lease
-	span  trace.Span
-	bound atomic.Bool // at the dot or beyond: its end counts even if its lease ends first
+	mail   *journal.Mail
+	home   *Lane
+	lane   lane.Lane
+	lease  *custody.Delivery
+	twins  []*custody.Delivery // other records of the same release; the ledger's lock guards them
+	serial int64               // in the order records came: of their offsets
+	ctx    context.Context     //nolint:containedctx // carries the span of the delivery, and ends with the lease
+	span   trace.Span
+	bound  atomic.Bool // at the dot or beyond: its end counts even if its lease ends first
 
 	// The rest belongs to whoever carries the job: one goroutine at a time.
 	rule    route.Rule
@@ -89,10 +94,20 @@ func (l *Lane) Recover(_ context.Context, r custody.Record) {
 // Revoke forgets a partition.
 func (l *Lane) Revoke(partition int) { l.ledger.forget(partition) }
 
+// Press notes that a partition waits until mail of the lane ends: the engine
+// looks at its next sweep for sites that hold it up.
+func (l *Lane) Press(_ int, on bool) {
+	if on {
+		l.pressed.Add(1)
+	} else {
+		l.pressed.Add(-1)
+	}
+}
+
 // Handle takes a lane record over.
 func (l *Lane) Handle(d *custody.Delivery) {
 	e := l.engine
-	l.taken.Store(e.Now().UnixNano())
+	serial := l.taken.Add(1)
 	if d.Draining() {
 		d.Abandon()
 		return
@@ -108,7 +123,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		}
 		return
 	}
-	j := &job{mail: mail, home: l, lane: l.lane, lease: d, calm: calm, noted: -1}
+	j := &job{mail: mail, home: l, lane: l.lane, lease: d, serial: serial, calm: calm, noted: -1}
 	joined := false
 	known, fresh := l.ledger.begin(d.Partition, mail.Key, j, func(other *job) bool {
 		if other.lease.Context().Err() != nil && !other.bound.Load() {

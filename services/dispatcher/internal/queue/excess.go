@@ -1,18 +1,16 @@
 package queue
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // Excess takes out what a lane holds beyond keep items, and answers it in the
-// order it should come back: tenants in turn, each its longest-waiting first.
+// order it should come back: tenants in turn, each its first ones first.
 //
 // Only the tenants with most mail give any, down to one level, so that a
 // tenant with ten mails keeps its place beside one with a hundred thousand.
-// parked says how often an item was taken out before: those that never were go
-// first, for the others have waited for their turn already.
-func (q *Queue[T]) Excess(laneName string, keep int, parked func(T) int) []T {
+// order says which of two items of a tenant goes first, by its sign; nil is
+// the order they were pushed in. An item of which may is false stays, and those
+// after it.
+func (q *Queue[T]) Excess(laneName string, keep int, order func(a, b T) int, may func(T) bool) []T {
 	l, ok := q.byName[laneName]
 	if !ok || l.size <= keep {
 		return nil
@@ -32,8 +30,14 @@ func (q *Queue[T]) Excess(laneName string, keep int, parked func(T) int) []T {
 		for i := who.items.Front(); i != nil; i = i.Next() {
 			items = append(items, held[*Item[T]](i))
 		}
-		slices.SortStableFunc(items, func(a, b *Item[T]) int { return cmp.Compare(parked(a.Value), parked(b.Value)) })
-		rows = append(rows, items[:len(items)-level])
+		if order != nil {
+			slices.SortStableFunc(items, func(a, b *Item[T]) int { return order(a.Value, b.Value) })
+		}
+		items = items[:len(items)-level]
+		if i := slices.IndexFunc(items, func(item *Item[T]) bool { return !may(item.Value) }); i >= 0 {
+			items = items[:i]
+		}
+		rows = append(rows, items)
 	}
 	var taken []T
 	for i := 0; len(rows) > 0; i++ {

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,12 +12,12 @@ import (
 
 func TestExcess(t *testing.T) {
 	t.Parallel()
-	fresh := func(string) int { return 0 }
-	seasoned := func(s string) int { return strings.Count(s, "!") }
+	var fresh func(a, b string) int
+	seasoned := func(a, b string) int { return cmp.Compare(strings.Count(a, "!"), strings.Count(b, "!")) }
 	for _, tt := range []struct {
 		name, items string
 		keep        int
-		parked      func(string) int
+		order       func(a, b string) int
 		want        string
 	}{
 		{"nothing beyond", "a1 a2 b1", 3, fresh, ""},
@@ -24,20 +25,21 @@ func TestExcess(t *testing.T) {
 		{"the small tenant keeps its place", "b1 a1 a2 a3 b2 a4 a5", 4, fresh, "a1 a2 a3"},
 		{"large ones give in turn", "a1 a2 a3 b1 b2 b3 b4 c1", 3, fresh, "a1 b1 a2 b2 b3"},
 		{"who went before stays", "a1! a2!! a3 a4", 2, seasoned, "a3 a4"},
+		{"but not what may not", "a1!!! a2! a3", 0, seasoned, "a3 a2!"},
 		{"and goes when it must", "a1!! a2! a3", 1, seasoned, "a3 a2!"},
 	} {
 		q := queue.New[string](lanes())
 		for item := range strings.FieldsSeq(tt.items) {
 			q.Push("bulk", item[:1], 1, item)
 		}
-		if got := strings.Join(q.Excess("bulk", tt.keep, tt.parked), " "); got != tt.want {
+		if got := strings.Join(q.Excess("bulk", tt.keep, tt.order, func(s string) bool { return !strings.HasSuffix(s, "!!!") }), " "); got != tt.want {
 			t.Errorf("%s: Excess = %q, want %q", tt.name, got, tt.want)
 		}
-		if got, want := q.LaneLen("bulk"), min(tt.keep, len(strings.Fields(tt.items))); got != want {
+		if got, want := q.LaneLen("bulk"), len(strings.Fields(tt.items))-len(strings.Fields(tt.want)); got != want {
 			t.Errorf("%s: %d stay, want %d", tt.name, got, want)
 		}
 	}
-	if got := queue.New[string](nil).Excess("bulk", 0, fresh); len(got) != 0 {
+	if got := queue.New[string](nil).Excess("bulk", 0, fresh, nil); len(got) != 0 {
 		t.Errorf("Excess of no lane = %v, want none", got)
 	}
 }

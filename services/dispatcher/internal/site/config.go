@@ -32,7 +32,8 @@ type Config struct {
 	// lane's window is filling up; the others are sent to the waiting room
 	// until their estimated turn, so that they hide no mail for faster sites.
 	Queue int `yaml:"queue"`
-	// Patience is from how long an estimated turn a site is slow.
+	// Patience is from how long an estimated turn a site is slow; a tenth of it
+	// for a site that a rate holds back.
 	Patience time.Duration `yaml:"patience"`
 	// Forget is how long a site without mail and sessions is remembered.
 	Forget time.Duration `yaml:"forget"`

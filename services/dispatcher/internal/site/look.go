@@ -186,6 +186,7 @@ func (s *Sites[T]) Suspend(name string, until time.Time) ([]T, bool) {
 		for _, l := range s.lanes {
 			jobs = append(jobs, at.queue.Drain(l.Name)...)
 		}
+		s.tend(at)
 	}
 	return jobs, true
 }

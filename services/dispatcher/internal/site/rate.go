@@ -36,6 +36,58 @@ func (b *bucket) wait(rate, reserve float64) time.Duration {
 // depth is how much a bucket holds.
 func depth(rate float64) float64 { return max(rate, 1) }
 
+// pace is how many mails a second a site does while some wait for it: what it
+// does when it has nothing to do tells nothing. Both sums fade.
+type pace struct {
+	done, busy float64   // mails, and the seconds they took
+	since      time.Time // up to which busy is counted; zero while none waits
+}
+
+const paceMemory = 30 * time.Second
+
+// wait says whether mail waits from now on.
+func (p *pace) wait(now time.Time, waits bool) {
+	p.advance(now)
+	switch {
+	case !waits:
+		p.since = time.Time{}
+	case p.since.IsZero():
+		p.since = now
+	}
+}
+
+func (p *pace) advance(now time.Time) {
+	if p.since.IsZero() {
+		return
+	}
+	keeps := math.Exp(-max(now.Sub(p.since).Seconds(), 0) / paceMemory.Seconds())
+	p.done *= keeps
+	p.busy = p.busy*keeps + paceMemory.Seconds()*(1-keeps)
+	p.since = now
+}
+
+// count counts a mail that is done.
+func (p *pace) count(now time.Time) {
+	if !p.since.IsZero() {
+		p.advance(now)
+		p.done++
+	}
+}
+
+// faith is for how many seconds a rate that is allowed is believed beside what
+// is seen.
+const faith = 0.2
+
+// perSecond is the pace seen until now, below the rate that is allowed; 0 is
+// none.
+func (p *pace) perSecond(now time.Time, rate float64) float64 {
+	p.advance(now)
+	if rate > 0 {
+		return min((p.done+rate*faith)/(p.busy+faith), rate)
+	}
+	return p.done / max(p.busy, 1)
+}
+
 // speed is an exponentially fading count of completions.
 type speed struct {
 	fading float64

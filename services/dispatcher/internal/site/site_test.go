@@ -186,21 +186,22 @@ func TestSlowSitesAreRelieved(t *testing.T) {
 		for _, job := range []string{"b1", "b2", "b3", "b4", "b5"} {
 			y.push(t, "x", "bulk", job)
 		}
-		if r := y.Relieve("bulk", never); len(r) != 0 {
+		if r := y.Relieve("bulk", never()); len(r) != 0 {
 			t.Errorf("Relieve at once = %v, want none: nobody knows its speed", r)
 		}
 		<-time.After(3 * time.Second)
-		r := y.Relieve("bulk", never)
+		r := y.Relieve("bulk", never())
 		if len(r) != 2 || r[0].Job != "b2" || r[1].Job != "b3" || time.Until(r[0].Turn) < cfg.Patience || !r[1].Turn.After(r[0].Turn) {
 			t.Errorf("Relieve = %+v, want the two that waited longest, one after the other behind those that stay", r)
 		}
-		if r := y.Relieve("bulk", never); len(r) != 0 {
+		if r := y.Relieve("bulk", never()); len(r) != 0 {
 			t.Errorf("Relieve again = %v, want none", r)
 		}
 	})
 }
 
-func never(string) int { return 0 }
+// never says that no job was sent away before.
+func never() site.Past[string] { return site.Past[string]{Parked: func(string) int { return 0 }} }
 
 func TestFastSitesAreLeftAlone(t *testing.T) {
 	t.Parallel()
@@ -219,7 +220,7 @@ func TestFastSitesAreLeftAlone(t *testing.T) {
 		for i := range 5 {
 			y.push(t, "x", "bulk", "c"+strconv.Itoa(i))
 		}
-		if r := y.Relieve("bulk", never); len(r) != 0 {
+		if r := y.Relieve("bulk", never()); len(r) != 0 {
 			t.Errorf("Relieve = %v of a site that sends ten a second", r)
 		}
 	})

@@ -136,6 +136,7 @@ func (s *Sites[T]) Push(j Job[T]) (*Ticket[T], Refusal) {
 	item := at.queue.Push(j.Lane, j.Tenant, j.Bytes, j.Value)
 	at.used = s.now()
 	s.dispatch(at)
+	s.tend(at)
 	return &Ticket[T]{s, at, item}, Refusal{}
 }
 
@@ -143,6 +144,7 @@ func (s *Sites[T]) Push(j Job[T]) (*Ticket[T], Refusal) {
 func (t *Ticket[T]) Withdraw() bool {
 	t.sites.mu.Lock()
 	defer t.sites.mu.Unlock()
+	defer t.sites.tend(t.site)
 	return t.site.queue.Remove(t.item)
 }
 
@@ -224,6 +226,7 @@ func (s *Sites[T]) pop(at *site[T]) (queue.Turn[T], bool) {
 		return b.free > 0
 	})
 	if ok {
+		s.tend(at)
 		s.budgets[turn.Lane].free--
 		if s.rate(at) > 0 {
 			at.bucket.tokens--

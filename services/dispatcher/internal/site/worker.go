@@ -28,7 +28,7 @@ type site[T any] struct {
 	lastError string
 	hosts     []Host
 	codes     speed     // of the highest lane's mail
-	speed     speed     // of all mail
+	pace      pace      // of all mail
 	bucket    bucket    // of its rate
 	horizon   time.Time // when all mail sent away from it will have had its turn
 	timer     *time.Timer
@@ -222,7 +222,7 @@ func (w *Worker[T]) judge(v Verdict) {
 	if v.Error != "" {
 		at.lastError = v.Error
 	}
-	at.speed.count(at.used)
+	at.pace.count(at.used)
 	if w.lane == w.sites.top {
 		at.codes.count(at.used)
 	}
