@@ -31,6 +31,8 @@ func play(ctx context.Context, role string) error {
 		return errors.New("no store")
 	case "help":
 		return flag.ErrHelp
+	case "collector":
+		return fmt.Errorf("collects at %d percent", debug.SetGCPercent(-1))
 	}
 	fmt.Fprintln(os.Stdout, "running")
 	<-ctx.Done()
@@ -52,6 +54,18 @@ func program(t *testing.T, role string) (*exec.Cmd, *strings.Builder) {
 	stderr := new(strings.Builder)
 	cmd.Stderr = stderr
 	return cmd, stderr
+}
+
+func TestMainCollector(t *testing.T) {
+	t.Parallel()
+	for env, want := range map[string]string{"GOGC=": "200", "GOGC=50": "50", "GOGC=off": "-1"} {
+		cmd, stderr := program(t, "collector")
+		cmd.Env = append(cmd.Env, env)
+		_ = cmd.Run() // its error is what it has to say
+		if got, want := stderr.String(), "kurird: collects at "+want+" percent\n"; got != want {
+			t.Errorf("with %s: %q, want %q", env, got, want)
+		}
+	}
 }
 
 func TestMainExit(t *testing.T) {
