@@ -166,28 +166,49 @@ type Bounds struct{ First, Last int64 }
 // Ends asks for the bounds of the first n partitions of a topic, anew as long
 // as their leaders are not found where they are thought to be.
 func (c *Client) Ends(ctx context.Context, topic string, n int) (map[int]Bounds, error) {
+	ids := make([]int, n)
+	for i := range ids {
+		ids[i] = i
+	}
+	return c.bounds(ctx, topic, ids)
+}
+
+// Bounds asks for the bounds of one partition, as [Client.Ends] does.
+func (c *Client) Bounds(ctx context.Context, topic string, partition int) (Bounds, error) {
+	all, err := c.bounds(ctx, topic, []int{partition})
+	if err != nil {
+		return Bounds{}, err
+	}
+	b, ok := all[partition]
+	if !ok {
+		return Bounds{}, unavailable("broker does not tell where the partition ends", nil)
+	}
+	return b, nil
+}
+
+func (c *Client) bounds(ctx context.Context, topic string, ids []int) (map[int]Bounds, error) {
 	for try := 1; ; try++ {
-		ends, err := c.ends(ctx, topic, n)
+		ends, err := c.ends(ctx, topic, ids)
 		if !moved(err) {
 			return ends, err
 		}
-		_ = c.refresh(ctx) // the next try tells
+		_ = c.Refresh(ctx) // the next try tells
 		if (backoff.Policy{Base: pauseMost}).Wait(ctx, try) != nil {
 			return nil, err
 		}
 	}
 }
 
-func (c *Client) ends(ctx context.Context, topic string, n int) (map[int]Bounds, error) {
-	reqs := make([]kafka.OffsetRequest, 0, 2*n)
-	for p := range n {
+func (c *Client) ends(ctx context.Context, topic string, ids []int) (map[int]Bounds, error) {
+	reqs := make([]kafka.OffsetRequest, 0, 2*len(ids))
+	for _, p := range ids {
 		reqs = append(reqs, kafka.FirstOffsetOf(p), kafka.LastOffsetOf(p))
 	}
 	res, err := c.kafka.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: reqs}})
 	if err != nil {
 		return nil, err
 	}
-	ends := make(map[int]Bounds, n)
+	ends := make(map[int]Bounds, len(ids))
 	for _, o := range res.Topics[topic] {
 		if o.Error != nil {
 			return nil, o.Error

@@ -184,7 +184,7 @@ func (u *pulse) unstick() {
 // writable says whether the partition has a leader and, as far as topics are
 // made here, replicas enough in sync to take records.
 func (c *Client) writable(ctx context.Context, l line) bool {
-	if c.refresh(ctx) != nil {
+	if c.Refresh(ctx) != nil {
 		return false
 	}
 	md, err := c.kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{l.topic}})

@@ -44,10 +44,10 @@ func (p *partitions) forget(topic string) {
 	delete(p.n, topic)
 }
 
-// refresh makes the transport learn the cluster's layout anew. The layout is
-// cached; the one request after which the transport always renews it is a
-// creation of topics, here of none.
-func (c *Client) refresh(ctx context.Context) error {
+// Refresh makes the client learn the cluster's layout anew, after an answer
+// that it is out of date. The layout is cached; the one request after which
+// the transport always renews it is a creation of topics, here of none.
+func (c *Client) Refresh(ctx context.Context) error {
 	_, err := c.kafka.CreateTopics(ctx, &kafka.CreateTopicsRequest{ValidateOnly: true})
 	return err
 }
@@ -77,7 +77,7 @@ func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
 
 // counts asks for the partition counts of all topics.
 func (c *Client) counts(ctx context.Context) (map[string]int, error) {
-	if err := c.refresh(ctx); err != nil {
+	if err := c.Refresh(ctx); err != nil {
 		// Of a broker that is away the transport says only that; a ping, why.
 		if why := c.Ping(ctx); why != nil {
 			return nil, why

@@ -157,7 +157,7 @@ func (p *Producer) failed(l line, err error) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, pauseMost)
 	defer cancel()
-	_ = p.client.refresh(ctx) // the next try tells
+	_ = p.client.Refresh(ctx) // the next try tells
 }
 
 // pause waits between tries, or until there is no use in another.

@@ -84,7 +84,7 @@ func (p *partition) send(ctx context.Context, m mark.Mark) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Session/2)
 	defer cancel()
 	res, err := c.client.Kafka().OffsetCommit(ctx, &kafka.OffsetCommitRequest{
-		GroupID: c.cfg.Group, GenerationID: int(p.session.gen.ID), MemberID: p.session.gen.MemberID,
+		GroupID: c.cfg.Group, GenerationID: int(p.session.gen.id), MemberID: p.session.gen.member,
 		Topics: map[string][]kafka.OffsetCommit{c.cfg.Topic: {{Partition: p.id, Offset: m.Low, Metadata: m.Encode()}}},
 	})
 	if err != nil {
@@ -101,7 +101,9 @@ func (p *partition) send(ctx context.Context, m mark.Mark) error {
 // failed notes a commit that failed; one that was fenced ends the lease.
 func (p *partition) failed(ctx context.Context, err error) {
 	p.session.consumer.meters.uncommitted(ctx)
-	p.log.WarnContext(ctx, "commit failed", slog.Any("error", err))
+	if p.complaints.due("commit") {
+		p.log.WarnContext(ctx, "commit failed, trying again", slog.Any("error", err))
+	}
 	if fenced(err) {
 		p.session.lose(ctx, err)
 	}

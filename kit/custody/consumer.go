@@ -24,6 +24,8 @@ type Consumer struct {
 	meters  *meters
 	window  *window
 
+	complaints complaints
+
 	mu      sync.Mutex
 	session *session // the last one; nil before the first
 }
@@ -49,61 +51,28 @@ func (c *Consumer) Part() app.Part { return app.Loop("consumer of "+c.cfg.Topic,
 // Run consumes until ctx ends, then drains, commits and leaves the group. It
 // returns nil after that; a broker that is away is no error but waited for.
 func (c *Consumer) Run(ctx context.Context) error {
-	var cut cutter
-	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: c.cfg.Group, Brokers: c.client.Bootstrap(), Dialer: cut.dialer(c.client.Dialer()),
-		Topics: []string{c.cfg.Topic}, StartOffset: kafka.FirstOffset,
-		HeartbeatInterval: c.cfg.Heartbeat, SessionTimeout: c.cfg.Session, RebalanceTimeout: c.cfg.Rebalance,
-		JoinGroupBackoff: joinBackoff, WatchPartitionChanges: true, PartitionWatchInterval: 10 * time.Second,
-	})
-	if err != nil {
-		return fmt.Errorf("joining group: %w", err)
-	}
-	for ctx.Err() == nil {
-		gen, err := group.Next(ctx)
-		switch {
-		case err == nil:
-			c.begin(ctx, gen)
-		case ctx.Err() == nil:
-			c.log.WarnContext(ctx, "group could not be joined, trying again", slog.Any("error", err))
+	m := &member{Consumer: c}
+	for {
+		gen, ok := m.next(ctx)
+		if !ok {
+			break
+		}
+		for c.begin(ctx, gen) {
 		}
 	}
-	c.leave(group, &cut)
+	m.leave(context.WithoutCancel(ctx))
 	return nil
 }
 
-// joinBackoff is the pause before joining again after a failure.
-const joinBackoff = 500 * time.Millisecond
-
-func (c *Consumer) begin(ctx context.Context, gen *kafka.Generation) {
+// begin works on what a generation dealt until the lease on it ends. True when
+// the generation may still be ours then: a lease that ran out while nobody
+// answered may be had again, and then nobody else had the partitions.
+func (c *Consumer) begin(ctx context.Context, gen *generation) (again bool) {
 	s := newSession(ctx, c, gen)
 	c.mu.Lock()
 	c.session = s
 	c.mu.Unlock()
-	gen.Start(func(ended context.Context) { s.run(context.WithoutCancel(ctx), ended, ctx) })
-}
-
-// leave waits for the last session to drain and leaves the group. Joining,
-// which may block for as long as the group rebalances, is cut short.
-func (c *Consumer) leave(group *kafka.ConsumerGroup, cut *cutter) {
-	if s := c.current(); s != nil {
-		<-s.finished
-	}
-	var closing sync.WaitGroup
-	left := make(chan struct{})
-	closing.Go(func() {
-		_ = group.Close()
-		close(left)
-	})
-	patience := time.NewTimer(time.Second)
-	defer patience.Stop()
-	select {
-	case <-left:
-	case <-patience.C:
-		cut.cut()
-	}
-	closing.Wait()
-	cut.close()
+	return s.run(context.WithoutCancel(ctx), ctx)
 }
 
 func (c *Consumer) current() *session {
@@ -127,16 +96,16 @@ func (c *Consumer) Stats() []Stats {
 	return all
 }
 
-// bounds asks where the partitions of a topic begin and end.
-func (c *Consumer) bounds(ctx context.Context, topic string) (map[int]broker.Bounds, error) {
-	n, err := c.client.Partitions(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Session)
+// bounds asks where a partition of a topic begins and ends.
+func (c *Consumer) bounds(ctx context.Context, topic string, partition int) (broker.Bounds, error) {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	return c.client.Ends(ctx, topic, n)
+	return c.client.Bounds(ctx, topic, partition)
 }
+
+// askPatience bounds a question that is asked again when it goes unanswered:
+// another node may know by then.
+const askPatience = 3 * time.Second
 
 // errNoCommit is the answer of a broker that left the partition out.
 var errNoCommit = errors.New("broker does not tell the commit")
@@ -144,7 +113,7 @@ var errNoCommit = errors.New("broker does not tell the commit")
 // committed asks for the last commit of a partition; offset -1 when there is
 // none.
 func (c *Consumer) committed(ctx context.Context, partition int) (kafka.OffsetFetchPartition, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Session)
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
 	res, err := c.client.Kafka().OffsetFetch(ctx, &kafka.OffsetFetchRequest{
 		GroupID: c.cfg.Group, Topics: map[string][]int{c.cfg.Topic: {partition}},

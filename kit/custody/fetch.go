@@ -28,11 +28,15 @@ var errGone = errors.New("offset is not in the log")
 // errStalled is the error of records that exist, or answers, that do not come.
 var errStalled = errors.New("nothing comes for long")
 
+// errMoved is the error of a fetch that was given up because its partition has
+// another leader.
+var errMoved = errors.New("partition has another leader")
+
 // tail reads a partition from an offset on, a batch at a time. It keeps
 // nothing but the batch at hand, so whoever does not ask holds no more memory.
 // Not safe for concurrent use.
 type tail struct {
-	client    *kafka.Client
+	client    *broker.Client
 	topic     string
 	partition int
 	patience  time.Duration // how long an answer, or a record that exists, may take
@@ -58,7 +62,7 @@ func (t *tail) read(ctx context.Context) (Record, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			t.batch = nil
-			if err := t.overdue(); err != nil {
+			if err := t.late(); err != nil {
 				return Record{}, err
 			}
 			continue
@@ -83,18 +87,25 @@ func (t *tail) read(ctx context.Context) (Record, error) {
 func (t *tail) fetch(ctx context.Context) error {
 	due, cancel := context.WithTimeout(ctx, t.patience+fetchWait)
 	defer cancel()
-	res, err := t.client.Fetch(due, &kafka.FetchRequest{
+	led, moved := context.WithCancel(due)
+	defer moved()
+	defer follow(led, moved, t.leader)()
+	res, err := t.client.Kafka().Fetch(led, &kafka.FetchRequest{
 		Topic: t.topic, Partition: t.partition, Offset: t.next, MinBytes: 1, MaxBytes: fetchBytes, MaxWait: fetchWait,
 	})
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && due.Err() != nil:
+	case err != nil && overdue(due):
 		return errStalled
+	case err != nil && led.Err() != nil:
+		return errMoved
 	case err != nil:
 		return fmt.Errorf("fetching: %w", err)
 	case errors.Is(res.Error, kafka.OffsetOutOfRange):
 		return errGone
+	case errors.Is(res.Error, kafka.NotLeaderForPartition):
+		return errMoved
 	case res.Error != nil:
 		return fmt.Errorf("fetching: %w", res.Error)
 	}
@@ -109,8 +120,30 @@ func (t *tail) fetch(ctx context.Context) error {
 	return nil
 }
 
-// overdue says that there are records, and that they have not come for long.
-func (t *tail) overdue() error {
+// overdue says that a context's time is up. A connection has the same time,
+// and may notice before the context does.
+func overdue(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return bounded && !time.Now().Before(deadline)
+}
+
+// leader is the node that leads the partition, as far as the client has heard;
+// negative while nobody does.
+func (t *tail) leader(ctx context.Context) int {
+	md, err := t.client.Kafka().Metadata(ctx, &kafka.MetadataRequest{Topics: []string{t.topic}})
+	if err != nil || len(md.Topics) == 0 {
+		return -1
+	}
+	for _, p := range md.Topics[0].Partitions {
+		if p.ID == t.partition && p.Error == nil {
+			return p.Leader.ID
+		}
+	}
+	return -1
+}
+
+// late says that there are records, and that they have not come for long.
+func (t *tail) late() error {
 	switch {
 	case t.head <= t.next:
 		t.since = time.Now()

@@ -35,7 +35,9 @@ func (l *lease) beat(sent time.Time) {
 	if l.sent.IsZero() {
 		close(l.begun)
 	}
-	l.sent = sent
+	if sent.After(l.sent) { // answers may overtake one another
+		l.sent = sent
+	}
 }
 
 // lose ends the lease for good; false when it was lost before.
@@ -71,13 +73,16 @@ func (l *lease) expired(now time.Time) bool {
 	return begun && !l.alive(now)
 }
 
-// beats sends heartbeats until the session ends. kafka-go's own stop when the
-// generation does, and tell nobody how they fared; these go on while draining.
+// beats sends heartbeats until the session ends, each in its time: one that
+// nobody answers does not hold back the next, which may find another
+// coordinator.
 func (s *session) beats(ctx context.Context) {
+	var beating sync.WaitGroup
+	defer beating.Wait()
 	tick := time.NewTicker(s.consumer.cfg.Heartbeat)
 	defer tick.Stop()
 	for {
-		s.beat(ctx)
+		beating.Go(func() { s.beat(ctx) })
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -87,20 +92,15 @@ func (s *session) beats(ctx context.Context) {
 }
 
 func (s *session) beat(ctx context.Context) {
-	cfg := &s.consumer.cfg
-	ctx, cancel := context.WithTimeout(ctx, cfg.Session/3)
+	ctx, cancel := context.WithTimeout(ctx, s.consumer.cfg.Session/3)
 	defer cancel()
 	sent := time.Now()
-	res, err := s.consumer.client.Kafka().Heartbeat(ctx, &kafka.HeartbeatRequest{
-		GroupID: s.gen.GroupID, GenerationID: s.gen.ID, MemberID: s.gen.MemberID,
-	})
-	if err == nil {
-		err = res.Error
-	}
+	err := s.consumer.heartbeat(ctx, s.gen)
 	switch {
 	case err == nil:
 		s.lease.beat(sent)
 	case errors.Is(err, kafka.RebalanceInProgress): // ours until we join again
+		s.over.Store(true)
 		s.lease.beat(sent)
 		s.beginDrain("rebalance")
 	case fenced(err):
@@ -117,8 +117,12 @@ func fenced(err error) bool {
 		errors.Is(err, kafka.FencedInstanceID)
 }
 
-// lose ends the lease: another may own the partitions.
+// lose ends the lease: another may own the partitions, and does if we are
+// fenced.
 func (s *session) lose(ctx context.Context, cause error) {
+	if fenced(cause) {
+		s.over.Store(true)
+	}
 	if !s.lease.lose() {
 		return
 	}

@@ -16,6 +16,8 @@ type partition struct {
 	id      int
 	log     *slog.Logger
 
+	complaints complaints
+
 	urgent chan struct{} // asks for a commit at once
 	dirty  chan struct{} // asks for a commit soon
 

@@ -10,8 +10,14 @@ import (
 	"kurir.dev/kit/custody/mark"
 )
 
-// askRetry is the pause between questions to a broker that does not answer.
-const askRetry = 200 * time.Millisecond
+const (
+	// askRetry is the pause between questions to a broker that does not
+	// answer, movedRetry to one that says another has the answer.
+	askRetry, movedRetry = 200 * time.Millisecond, 50 * time.Millisecond
+	// refreshPatience bounds the question who leads what; the client hears of
+	// it by itself a little later.
+	refreshPatience = 500 * time.Millisecond
+)
 
 // pump takes the partition over and hands its records out until reading ends.
 func (p *partition) pump(reading context.Context) {
@@ -44,16 +50,17 @@ func (p *partition) resume(ctx context.Context) (mark.Mark, bool) {
 	c := p.session.consumer
 	for ctx.Err() == nil {
 		committed, err := c.committed(ctx, p.id)
-		var ends map[int]broker.Bounds
+		var b broker.Bounds
 		if err == nil {
-			ends, err = c.bounds(ctx, c.cfg.Topic)
+			b, err = c.bounds(ctx, c.cfg.Topic, p.id)
 		}
 		if err != nil {
-			p.log.WarnContext(ctx, "last commit could not be read", slog.Any("error", err))
+			if p.complaints.due("resume") {
+				p.log.WarnContext(ctx, "last commit could not be read, asked again", slog.Any("error", err))
+			}
 			pause(ctx, askRetry)
 			continue
 		}
-		b := ends[p.id]
 		p.see(b.Last)
 		m, problem := mark.Resume(committed.CommittedOffset, committed.Metadata, b.First, b.Last)
 		if problem != "" {
@@ -73,13 +80,14 @@ func (p *partition) journalBounds(ctx context.Context, m mark.Mark) (broker.Boun
 		return broker.Bounds{First: -1, Last: -1}, true
 	}
 	for ctx.Err() == nil {
-		ends, err := c.bounds(ctx, c.cfg.Journal)
+		b, err := c.bounds(ctx, c.cfg.Journal, p.id)
 		if err != nil {
-			p.log.WarnContext(ctx, "journal could not be found", slog.Any("error", err))
+			if p.complaints.due("journal") {
+				p.log.WarnContext(ctx, "journal could not be found, asked again", slog.Any("error", err))
+			}
 			pause(ctx, askRetry)
 			continue
 		}
-		b := ends[p.id]
 		if m.Journal > b.Last {
 			p.broken(ctx, "journal ends before its committed position, reading it whole",
 				slog.Int64("committed", m.Journal), slog.Int64("log_end", b.Last))
@@ -119,20 +127,22 @@ func (p *partition) recover(ctx context.Context, b broker.Bounds) bool {
 			}
 			continue
 		case errors.Is(err, errGone): // trimmed meanwhile, or lost at its end
-			ends, asked := p.session.consumer.bounds(ctx, t.topic)
-			if asked == nil && t.next < ends[p.id].First {
-				t.next = ends[p.id].First
+			now, asked := p.session.consumer.bounds(ctx, t.topic, p.id)
+			if asked == nil && t.next < now.First {
+				t.next = now.First
 				continue
 			}
-			if asked == nil && ends[p.id].Last < b.Last {
-				p.broken(ctx, "journal ends before it did a moment ago", slog.Int64("log_end", ends[p.id].Last))
-				b.Last = ends[p.id].Last
+			if asked == nil && now.Last < b.Last {
+				p.broken(ctx, "journal ends before it did a moment ago", slog.Int64("log_end", now.Last))
+				b.Last = now.Last
 				continue
 			}
 		}
-		p.log.WarnContext(ctx, "journal does not come, asked again",
-			slog.Int64("next", t.next), slog.Int64("end", b.Last), slog.Any("error", err))
-		pause(ctx, askRetry)
+		if p.complaints.due("recover") {
+			p.log.WarnContext(ctx, "journal does not come, asked again",
+				slog.Int64("next", t.next), slog.Int64("end", b.Last), slog.Any("error", err))
+		}
+		p.again(ctx, err)
 	}
 	return ctx.Err() == nil
 }
@@ -146,7 +156,7 @@ func (p *partition) broken(ctx context.Context, problem string, attrs ...slog.At
 // tail reads a topic's partition of this number from an offset on.
 func (p *partition) tail(topic string, offset int64) *tail {
 	c := p.session.consumer
-	return &tail{client: c.client.Kafka(), topic: topic, partition: p.id, patience: c.cfg.StallAfter, next: offset}
+	return &tail{client: c.client, topic: topic, partition: p.id, patience: c.cfg.StallAfter, next: offset}
 }
 
 // read hands out from the watermark on until records are given back, or
@@ -170,15 +180,32 @@ func (p *partition) read(ctx context.Context) {
 				return
 			}
 		case errors.Is(err, errStalled):
+			if p.complaints.due("stalled") {
+				p.log.WarnContext(ctx, "reader stands still, asked anew", slog.Int64("next", t.next), slog.Int64("head", t.head))
+			}
 			p.session.consumer.meters.stalled(ctx)
-			p.log.WarnContext(ctx, "reader stands still, asked anew", slog.Int64("next", t.next), slog.Int64("head", t.head))
 		case err != nil:
-			p.log.WarnContext(ctx, "lane could not be read, trying again", slog.Int64("next", t.next), slog.Any("error", err))
-			pause(ctx, askRetry)
+			if p.complaints.due("read") {
+				p.log.WarnContext(ctx, "lane could not be read, trying again", slog.Int64("next", t.next), slog.Any("error", err))
+			}
+			p.again(ctx, err)
 		case !p.hand(ctx, NewDelivery(r, p)):
 			return
 		}
 	}
+}
+
+// again pauses before another try to read, and asks who leads the partition:
+// who was asked may have gone.
+func (p *partition) again(ctx context.Context, err error) {
+	if errors.Is(err, errMoved) {
+		pause(ctx, movedRetry)
+	} else {
+		pause(ctx, askRetry)
+	}
+	asking, cancel := context.WithTimeout(ctx, refreshPatience)
+	defer cancel()
+	_ = p.session.consumer.client.Refresh(asking) // the next try tells
 }
 
 // skip goes on at the first record there is when those before it were deleted.
@@ -186,11 +213,12 @@ func (p *partition) read(ctx context.Context) {
 // bear the numbers of those that are gone, and only taking the partition over
 // anew tells what is to be done.
 func (p *partition) skip(ctx context.Context, t *tail) bool {
-	ends, err := p.session.consumer.bounds(ctx, t.topic)
-	b := ends[p.id]
+	b, err := p.session.consumer.bounds(ctx, t.topic, p.id)
 	switch {
 	case err != nil:
-		p.log.WarnContext(ctx, "end of the lane could not be asked for", slog.Any("error", err))
+		if p.complaints.due("bounds") {
+			p.log.WarnContext(ctx, "end of the lane could not be asked for, asked again", slog.Any("error", err))
+		}
 		pause(ctx, askRetry)
 	case t.next < b.First:
 		p.broken(ctx, "records that were not read are deleted, reading on at the first there is",

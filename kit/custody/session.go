@@ -4,16 +4,15 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 )
 
-// session is one generation of the group: the partitions dealt to us in it,
-// and the lease on them.
+// session is the partitions dealt to us in a generation of the group, and one
+// lease on them.
 type session struct {
 	consumer *Consumer
-	gen      *kafka.Generation
+	gen      *generation
 	log      *slog.Logger
 	lease    *lease
 
@@ -23,28 +22,28 @@ type session struct {
 	drain   context.CancelFunc // ends reading
 
 	drainOnce sync.Once
-	finished  chan struct{} // closed when drained and committed
+	over      atomic.Bool // the generation is, not only the lease
 
 	parts []*partition
 }
 
-func newSession(ctx context.Context, c *Consumer, gen *kafka.Generation) *session {
+func newSession(ctx context.Context, c *Consumer, gen *generation) *session {
 	s := &session{
 		consumer: c, gen: gen, lease: newLease(c.cfg.Session),
-		finished: make(chan struct{}),
-		log:      c.log.With(slog.Int("generation", int(gen.ID))),
+		log: c.log.With(slog.Int("generation", int(gen.id))),
 	}
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.reading, s.drain = context.WithCancel(s.life)
-	for _, a := range gen.Assignments[c.cfg.Topic] {
-		s.parts = append(s.parts, newPartition(s, a.ID))
+	for _, id := range gen.partitions {
+		s.parts = append(s.parts, newPartition(s, id))
 	}
 	return s
 }
 
-// run is the session from its assignment until it is let go. ctx never ends,
-// gen ends with the generation, stop when the consumer shall stop.
-func (s *session) run(ctx, gen, stop context.Context) {
+// run is the session from its assignment until it is let go; true when its
+// generation may go on with another. ctx never ends, stop when the consumer
+// shall stop.
+func (s *session) run(ctx, stop context.Context) (again bool) {
 	s.log.InfoContext(ctx, "partitions assigned", slog.Int("partitions", len(s.parts)))
 	beating, still := context.WithCancel(ctx)
 	committing, last := context.WithCancel(ctx)
@@ -57,8 +56,6 @@ func (s *session) run(ctx, gen, stop context.Context) {
 	}
 
 	select {
-	case <-gen.Done():
-		s.beginDrain("generation ended")
 	case <-stop.Done():
 		s.beginDrain("consumer stops")
 	case <-s.reading.Done():
@@ -75,10 +72,7 @@ func (s *session) run(ctx, gen, stop context.Context) {
 	still()
 	beats.Wait()
 	s.log.InfoContext(ctx, "partitions released", slog.Int("partitions", len(s.parts)))
-	close(s.finished)
-	if stop.Err() != nil {
-		<-gen.Done() // stay a member until the group is left
-	}
+	return !s.over.Load() && stop.Err() == nil
 }
 
 // beginDrain stops handing out; only the first call counts.
@@ -113,13 +107,21 @@ func (s *session) settle(pumps *sync.WaitGroup) {
 	s.end() // unblocks the waiter, and whatever is still in flight
 }
 
-// watch looks for records given back.
+// watch looks for records given back, and as the group's leader for partitions
+// that nobody has.
 func (s *session) watch(ctx context.Context) {
 	tick := time.NewTicker(min(time.Second, s.consumer.cfg.StallAfter/2))
 	defer tick.Stop()
+	count := time.NewTicker(watchPartitions)
+	defer count.Stop()
 	for {
 		select {
 		case <-tick.C:
+		case <-count.C:
+			if n, err := s.consumer.partitions(ctx); s.gen.leader && err == nil && n != s.gen.total {
+				s.over.Store(true)
+				s.beginDrain("partitions were added")
+			}
 		case <-ctx.Done():
 			return
 		}

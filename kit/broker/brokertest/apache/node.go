@@ -200,9 +200,14 @@ func (p *ports) free() (string, error) {
 	return "", errors.New("no port is free")
 }
 
-// newID makes the id of a cluster.
+// newID makes the id of a cluster. None begins with a dash, as Kafka's own do
+// not: its tools would take it for an option.
 func newID() string {
 	id := make([]byte, 16)
-	_, _ = crand.Read(id) // never fails
-	return base64.RawURLEncoding.EncodeToString(id)
+	for {
+		_, _ = crand.Read(id) // never fails
+		if text := base64.RawURLEncoding.EncodeToString(id); text[0] != '-' {
+			return text
+		}
+	}
 }
