@@ -175,18 +175,23 @@ func (c *Codec) seal(m proto.Message, mailID string) ([]byte, error) {
 	if mailID == "" {
 		return nil, fmt.Errorf("sealing %s: it names no mail", m.ProtoReflect().Descriptor().Name())
 	}
-	plain, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
+	b := c.keys.Borrow()
+	defer c.keys.Return(b)
+	var err error
+	if b.Bytes, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(b.Bytes, m); err != nil {
 		return nil, fmt.Errorf("encoding %s: not valid", m.ProtoReflect().Descriptor().Name())
 	}
-	return c.keys.Seal(plain, []byte(mailID))
+	return c.keys.Seal(b.Bytes, []byte(mailID))
 }
 
 func (c *Codec) open(sealed []byte, mailID string, into proto.Message) error {
-	plain, err := c.keys.Open(sealed, []byte(mailID))
+	b := c.keys.Borrow()
+	defer c.keys.Return(b)
+	plain, err := c.keys.AppendOpen(b.Bytes, sealed, []byte(mailID))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrPoison, err)
 	}
+	b.Bytes = plain
 	if err := proto.Unmarshal(plain, into); err != nil {
 		return fmt.Errorf("decoding %s: %w", into.ProtoReflect().Descriptor().Name(), ErrPoison)
 	}

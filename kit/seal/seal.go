@@ -13,6 +13,7 @@ package seal
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -33,10 +34,11 @@ var ErrTooLarge = errors.New("payload exceeds the sealing limit")
 
 // Keyring seals and opens. Safe for concurrent use.
 type Keyring struct {
-	handle *keyset.Handle
-	aead   tink.AEAD
-	enc    *zstd.Encoder
-	dec    *zstd.Decoder
+	handle  *keyset.Handle
+	aead    tink.AEAD
+	enc     *zstd.Encoder
+	dec     *zstd.Decoder
+	buffers sync.Pool // of *Buffer
 }
 
 // Generate makes a keyring with one new key, in memory only.
@@ -78,13 +80,14 @@ func (k *Keyring) Seal(plain, associated []byte) ([]byte, error) {
 	if len(plain) > MaxPlain {
 		return nil, ErrTooLarge
 	}
-	var packed []byte
+	b := k.Borrow()
+	defer k.Return(b)
 	if len(plain) < small {
-		packed = frame(plain)
+		b.Bytes = frame(b.Bytes, plain)
 	} else {
-		packed = k.enc.EncodeAll(plain, make([]byte, 0, len(plain)/2+64))
+		b.Bytes = k.enc.EncodeAll(plain, b.Bytes)
 	}
-	sealed, err := k.aead.Encrypt(packed, associated)
+	sealed, err := k.aead.Encrypt(b.Bytes, associated)
 	if err != nil {
 		return nil, fmt.Errorf("sealing payload: %w", err)
 	}
@@ -95,10 +98,9 @@ func (k *Keyring) Seal(plain, associated []byte) ([]byte, error) {
 // for them than all the rest of sealing, and saves a few hundred bytes.
 const small = 1024
 
-// frame wraps a small payload as a zstd frame of one raw block (RFC 8878
+// frame appends to b a small payload as a zstd frame of one raw block (RFC 8878
 // §3.1.1), which opens as any other.
-func frame(plain []byte) []byte {
-	b := make([]byte, 0, len(plain)+10)
+func frame(b, plain []byte) []byte {
 	b = append(b, 0x28, 0xb5, 0x2f, 0xfd) // magic number
 	if n := len(plain); n < 256 {
 		b = append(b, 0x20, byte(n)) // one segment, its size in one byte
@@ -112,17 +114,23 @@ func frame(plain []byte) []byte {
 
 // Open undoes [Keyring.Seal]. Any failure is [ErrOpen] or [ErrTooLarge].
 func (k *Keyring) Open(sealed, associated []byte) ([]byte, error) {
+	return k.AppendOpen(nil, sealed, associated)
+}
+
+// AppendOpen is Open into the room that into has behind its end, as far as that
+// goes.
+func (k *Keyring) AppendOpen(into, sealed, associated []byte) ([]byte, error) {
 	packed, err := k.aead.Decrypt(sealed, associated)
 	if err != nil {
 		return nil, ErrOpen
 	}
-	plain, err := k.dec.DecodeAll(packed, nil)
+	plain, err := k.dec.DecodeAll(packed, into)
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return nil, ErrTooLarge
 	case err != nil:
 		return nil, ErrOpen
-	case len(plain) > MaxPlain:
+	case len(plain)-len(into) > MaxPlain:
 		return nil, ErrTooLarge
 	}
 	return plain, nil
