@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -30,6 +31,7 @@ type Server struct {
 	inFlight int
 	log      *slog.Logger
 	metrics  *metrics
+	bodies   sync.Pool // of *[]byte, for fingerprints
 }
 
 var _ mailv1.MailServiceServer = (*Server)(nil)
@@ -150,7 +152,7 @@ func (s *Server) send(ctx context.Context, to submission.Custodian, req request,
 func (s *Server) accept(
 	ctx context.Context, to submission.Custodian, tenant string, req request, item submission.Item,
 ) (submission.Receipt, error) {
-	sum, err := fingerprint(tenant, req)
+	sum, err := s.fingerprint(tenant, req)
 	if err != nil {
 		return submission.Receipt{}, err
 	}

@@ -15,19 +15,32 @@ import (
 	"kurir.dev/services/composer/internal/submission"
 )
 
+// largeBody is the size of requests above which their buffers are not kept.
+const largeBody = 256 << 10
+
 // fingerprint is the SHA-256 of who asks for what: the tenant, the request's
 // type and its deterministic encoding without the idempotency key. The caller
 // must own the request.
-func fingerprint(tenant string, req request) ([]byte, error) {
+func (s *Server) fingerprint(tenant string, req request) ([]byte, error) {
 	m := req.ProtoReflect()
 	key := m.Descriptor().Fields().ByName("idempotency_key")
 	was := req.GetIdempotencyKey()
 	m.Clear(key)
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	buf, _ := s.bodies.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer func() {
+		if cap(*buf) <= largeBody {
+			s.bodies.Put(buf)
+		}
+	}()
+	body, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend((*buf)[:0], req)
 	m.Set(key, protoreflect.ValueOfString(was))
 	if err != nil {
 		return nil, fmt.Errorf("fingerprinting a request: %w", err)
 	}
+	*buf = body
 	h := sha256.New()
 	for _, s := range []string{tenant, string(m.Descriptor().FullName())} {
 		_, _ = h.Write([]byte(s)) // a hash does not fail
