@@ -149,11 +149,16 @@ type brokerCommand struct {
 }
 
 // Run runs the broker until it is told to stop.
-func (b *brokerCommand) Run(ctx context.Context) error {
+func (b *brokerCommand) Run(ctx context.Context) (err error) {
 	t, err := telemetry.New(ctx, "broker", app.Version(), telemetry.Default())
 	if err != nil {
 		return fmt.Errorf("starting telemetry: %w", err)
 	}
+	unlock, err := app.Lock(b.Data) // as a mesh does
+	if err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	cfg := embedded.Config{Dir: filepath.Join(b.Data, "kafka"), TCP: b.TCP, Sync: true}
 	e, err := embedded.Start(ctx, cfg, t.Log)
 	if err != nil {

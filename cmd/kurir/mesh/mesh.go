@@ -34,6 +34,7 @@ const drain = 60 * time.Second
 // Mesh is all of Kurir in one process.
 type Mesh struct {
 	cfg       Config
+	unlock    func() error // the data directory; nil while it is not locked
 	telemetry *telemetry.Telemetry
 	keyring   *seal.Keyring
 	tokens    *token.Ring
@@ -82,9 +83,10 @@ func New(ctx context.Context, cfg Config, opts ...telemetry.Option) (_ *Mesh, er
 	return m, nil
 }
 
-// open makes the data directory and reads the keys in it.
+// open makes the data directory, takes it for this process alone, and reads the
+// keys in it.
 func (m *Mesh) open() (err error) {
-	if err := app.Directory(m.cfg.Data); err != nil {
+	if m.unlock, err = app.Lock(m.cfg.Data); err != nil {
 		return err
 	}
 	keyring, tokens := KeyPaths(m.cfg.Data)
@@ -231,6 +233,9 @@ func (m *Mesh) close(ctx context.Context) error {
 	}
 	if m.telemetry != nil {
 		faults = append(faults, m.telemetry.Shutdown(ctx))
+	}
+	if m.unlock != nil {
+		faults = append(faults, m.unlock())
 	}
 	return errors.Join(faults...)
 }

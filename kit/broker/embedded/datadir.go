@@ -23,7 +23,7 @@ const versionLead = "kurir-broker "
 // Errors of data directories that cannot be opened.
 var (
 	// ErrLocked says that another process has the directory open.
-	ErrLocked = errors.New("is in use by another process: stop that one, or give this one a directory of its own")
+	ErrLocked = app.ErrLocked
 	// ErrNewer says that a newer version of the program wrote it.
 	ErrNewer = errors.New("was written by a newer version: run that one, or give this one a directory of its own")
 	// ErrFormat says that a version from before this layout wrote it.
@@ -39,24 +39,17 @@ var (
 //	data/     topics, see package catalog
 //	groups/   what groups committed, see package group
 type dataDir struct {
-	path string
-	lock *os.File
+	path  string
+	close func() error // unlocks it
 }
 
 // openDir makes or opens the directory and locks it.
 func openDir(path string) (*dataDir, error) {
-	if err := app.Directory(path); err != nil {
+	unlock, err := app.Lock(path)
+	if err != nil {
 		return nil, err
 	}
-	d := &dataDir{path: path}
-	var err error
-	if d.lock, err = os.OpenFile(filepath.Join(path, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, &app.DirectoryError{Dir: path, Err: err}
-	}
-	if err := syscall.Flock(int(d.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = d.lock.Close()
-		return nil, fmt.Errorf("directory %q %w", path, ErrLocked)
-	}
+	d := &dataDir{path: path, close: unlock}
 	if err := d.prepare(); err != nil {
 		_ = d.close()
 		return nil, fmt.Errorf("directory %q %w", path, err)
@@ -98,12 +91,6 @@ func (d *dataDir) prepare() error {
 		return fmt.Errorf("cannot be written: %w", err)
 	}
 	return nil
-}
-
-// close unlocks the directory. Closing the file alone would not while a child
-// of this process, between fork and exec, holds it open as well.
-func (d *dataDir) close() error {
-	return errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close())
 }
 
 // freeBytes asks the file system how much an ordinary user may still write.
