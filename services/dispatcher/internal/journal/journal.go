@@ -295,12 +295,15 @@ func (j *Journal) Part() app.Part {
 }
 
 // retry sends what waits once more, and ends the wait for a broker that is
-// back.
+// back. While it is away there is no use: records are refused at once then.
 func (j *Journal) retry() {
+	if !j.producer.Healthy() {
+		return
+	}
 	j.mu.Lock()
 	again := j.waiting
 	j.waiting = nil
-	if j.held && j.producer.Healthy() {
+	if j.held {
 		j.held = false
 		j.wake()
 	}

@@ -19,15 +19,17 @@ import (
 
 // flaky is a producer that takes nothing while it is away.
 type flaky struct {
-	mu     sync.Mutex
-	away   bool
-	topics []string // of what it took
+	mu      sync.Mutex
+	away    bool
+	refused int      // records while away
+	topics  []string // of what it took
 }
 
 func (f *flaky) Enqueue(m broker.Message, done func(broker.Position, error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away {
+		f.refused++
 		return errors.New("away")
 	}
 	f.topics = append(f.topics, m.Topic)
@@ -184,6 +186,9 @@ func TestOutageIsToldOnce(t *testing.T) {
 			synctest.Wait()
 			if n := w.count(); n != outage+1 {
 				t.Errorf("%d warnings of %d outages", n, outage+1)
+			}
+			if want := 5 * (outage + 1); f.refused != want {
+				t.Errorf("%d records were refused, want each of the %d once: none is tried while the broker is away", f.refused, want)
 			}
 		}
 		if err := stop(t.Context()); err != nil {
