@@ -42,9 +42,11 @@ type Config struct {
 	// QueueBytes bounds the bytes a Producer holds.
 	QueueBytes int64 `yaml:"queue_bytes"`
 	// InFlight bounds the produce requests under way at once, but for those
-	// of urgent lanes; 0 means no bound on a cluster, and 1 on a socket,
-	// whose broker does one thing at a time: what is not sent yet gathers
-	// into larger batches and stands in nobody's way.
+	// of urgent lanes; 0 means no bound on a cluster, and 1 on a socket. The
+	// embedded broker writes partitions side by side, each with a sync of its
+	// own, but to one disk and on the processors of its clients: what is not
+	// sent yet gathers into larger batches, of which a sync serves more, and
+	// stands in nobody's way.
 	InFlight int `yaml:"in_flight"`
 	// Urgent are the lanes whose records never wait for others'.
 	Urgent []string `yaml:"urgent"`
