@@ -14,11 +14,15 @@ import (
 // rows in each. They are of the one connection that writes.
 type hot struct {
 	event *sql.Stmt // insert, unless it is known
-	find  *sql.Stmt // a mail
+	find  *sql.Stmt // mails, found at once
 	mail  *sql.Stmt // insert or write whole
 	move  *sql.Stmt // write what moves
 	next  *sql.Stmt // of a partition
 }
+
+// found is how many mails are found at once. For every query the driver copies
+// the names of all columns.
+const found = 16
 
 func prepare(ctx context.Context, w *sql.DB) (*hot, error) {
 	h := new(hot)
@@ -27,7 +31,7 @@ func prepare(ctx context.Context, w *sql.DB) (*hot, error) {
 		text string
 	}{
 		{&h.event, insertEvent + row(eventWidth) + ignoreKnown},
-		{&h.find, `SELECT ` + mailColumns + ` FROM mails WHERE tenant = ? AND mail_id = ?`},
+		{&h.find, selectMails + pairsOf(found)},
 		{&h.mail, insertMail + row(mailWidth) + knownMail},
 		{&h.move, moveMail},
 		{&h.next, insertOffset + row(offsetWidth) + moveOffset},

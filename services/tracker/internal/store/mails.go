@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +31,7 @@ func mailRow(m *mail.Mail) []any {
 	}
 }
 
-func scanMail(rows interface{ Scan(dest ...any) error }) (mail.Mail, error) {
+func scanMail(rows *sql.Rows) (mail.Mail, error) {
 	var m mail.Mail
 	var accepted, delivered, settled int64
 	f := &m.Facts
@@ -102,19 +102,32 @@ func (s *Store) findMails(ctx context.Context, tx *sql.Tx, keys []key, take func
 	}
 	find := tx.StmtContext(ctx, s.hot.find)
 	defer func() { _ = find.Close() }()
-	for _, k := range keys {
-		switch m, err := scanMail(find.QueryRowContext(ctx, k.tenant, k.id)); {
-		case err == nil:
-			take(m)
-		case !errors.Is(err, sql.ErrNoRows):
-			return fmt.Errorf("reading a mail: %w", err)
+	args := make([]any, 2*found)
+	for some := range slices.Chunk(keys, found) {
+		for i := range found {
+			k := some[min(i, len(some)-1)] // the last again fills up
+			args[2*i], args[2*i+1] = k.tenant, k.id
+		}
+		rows, err := find.QueryContext(ctx, args...)
+		if err == nil {
+			err = every(rows, func(r *sql.Rows) error {
+				m, err := scanMail(r)
+				take(m)
+				return err
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("reading mails: %w", err)
 		}
 	}
 	return nil
 }
 
+// selectMails is to be followed by pairs of tenant and mail.
+const selectMails = `SELECT ` + mailColumns + ` FROM mails WHERE (tenant, mail_id) IN `
+
 func (s *Store) mails(ctx context.Context, q querier, keys []key, take func(mail.Mail)) error {
-	err := s.pairs(ctx, q, `SELECT `+mailColumns+` FROM mails WHERE (tenant, mail_id) IN `, keys, func(r *sql.Rows) error {
+	err := s.pairs(ctx, q, selectMails, keys, func(r *sql.Rows) error {
 		m, err := scanMail(r)
 		take(m)
 		return err

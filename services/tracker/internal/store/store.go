@@ -130,6 +130,11 @@ func scan(ctx context.Context, q querier, query string, args []any, each func(*s
 	if err != nil {
 		return err
 	}
+	return every(rows, each)
+}
+
+// every hands each row to each, and closes them.
+func every(rows *sql.Rows, each func(*sql.Rows) error) error {
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		if err := each(rows); err != nil {
@@ -149,12 +154,16 @@ func (s *Store) pairs(ctx context.Context, q querier, head string, keys []key, e
 			args = append(args, k.tenant, k.id)
 		}
 		keys = keys[n:]
-		text := head + "(VALUES " + strings.TrimSuffix(strings.Repeat("(?,?),", n), ",") + ")"
-		if err := scan(ctx, q, s.db.Rebind(text), args, each); err != nil {
+		if err := scan(ctx, q, s.db.Rebind(head+pairsOf(n)), args, each); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pairsOf is a set of n pairs of parameters.
+func pairsOf(n int) string {
+	return "(VALUES " + strings.TrimSuffix(strings.Repeat("(?,?),", n), ",") + ")"
 }
 
 // key names a mail or an invoice.
