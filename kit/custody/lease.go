@@ -13,30 +13,45 @@ import (
 // lease knows until when a generation is ours for certain: a session's time
 // from when the last answered heartbeat was sent. The coordinator counts from
 // when it came in, which is later.
+//
+// While the group rebalances its answers prove less: the round waits for us no
+// longer than its time, however alive we are. It began after the last heartbeat
+// was sent whose answer did not speak of it.
 type lease struct {
-	session time.Duration
+	session, rebalance time.Duration
 
-	mu    sync.Mutex
-	sent  time.Time // of the last heartbeat that was answered; zero before the first
-	lost  bool
-	begun chan struct{} // closed by the first heartbeat
-	gone  chan struct{} // closed when lost
+	mu     sync.Mutex
+	sent   time.Time // of the last heartbeat that was answered; zero before the first
+	steady time.Time // of the last that was answered outside a rebalance
+	lost   bool
+	begun  chan struct{} // closed by the first heartbeat
+	gone   chan struct{} // closed when lost
 }
 
-func newLease(session time.Duration) *lease {
-	// A tenth of the session is kept back for clocks that run apart.
-	return &lease{session: session - session/10, begun: make(chan struct{}), gone: make(chan struct{})}
+func newLease(session, rebalance time.Duration) *lease {
+	// A tenth is kept back for clocks that run apart.
+	return &lease{
+		session: session - session/10, rebalance: rebalance - rebalance/10,
+		begun: make(chan struct{}), gone: make(chan struct{}),
+	}
 }
 
-// beat notes an answered heartbeat that was sent at the given time.
-func (l *lease) beat(sent time.Time) {
+// beat notes a heartbeat that was sent at the given time, and what was answered:
+// all is well, or that the group rebalances. The latter begins no lease.
+func (l *lease) beat(sent time.Time, rebalancing bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if rebalancing && l.steady.IsZero() {
+		return
+	}
 	if l.sent.IsZero() {
 		close(l.begun)
 	}
 	if sent.After(l.sent) { // answers may overtake one another
 		l.sent = sent
+	}
+	if !rebalancing && sent.After(l.steady) {
+		l.steady = sent
 	}
 }
 
@@ -61,8 +76,12 @@ func (l *lease) alive(now time.Time) bool {
 	if l.lost || l.sent.IsZero() {
 		return false
 	}
-	wall := now.Round(0).Sub(l.sent.Round(0))
-	return now.Sub(l.sent) < l.session && wall < l.session
+	return within(l.sent, now, l.session) && within(l.steady, now, l.rebalance)
+}
+
+// within says whether less than d has gone by, on either clock.
+func within(from, now time.Time, d time.Duration) bool {
+	return now.Sub(from) < d && now.Round(0).Sub(from.Round(0)) < d
 }
 
 // expired says that a lease which had begun does not hold any more.
@@ -98,10 +117,10 @@ func (s *session) beat(ctx context.Context) {
 	err := s.consumer.heartbeat(ctx, s.gen)
 	switch {
 	case err == nil:
-		s.lease.beat(sent)
-	case errors.Is(err, kafka.RebalanceInProgress): // ours until we join again
+		s.lease.beat(sent, false)
+	case errors.Is(err, kafka.RebalanceInProgress): // ours until we join again, or the round ends without us
 		s.over.Store(true)
-		s.lease.beat(sent)
+		s.lease.beat(sent, true)
 		s.beginDrain("rebalance")
 	case fenced(err):
 		s.lose(ctx, err)

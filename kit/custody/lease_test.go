@@ -3,18 +3,19 @@ package custody
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
 
 func TestLease(t *testing.T) {
 	t.Parallel()
-	l := newLease(10 * time.Second)
+	l := newLease(10*time.Second, 20*time.Second)
 	now := time.Now()
 	if l.alive(now) || l.expired(now) {
 		t.Error("a lease without a heartbeat neither lives nor is expired")
 	}
-	l.beat(now)
+	l.beat(now, false)
 	for _, tt := range []struct {
 		name string
 		at   time.Time
@@ -35,6 +36,48 @@ func TestLease(t *testing.T) {
 	}
 	if !l.lose() || l.lose() || l.alive(now) {
 		t.Error("a lease is lost once, and for good")
+	}
+}
+
+// A lease in a rebalance ends with the round, however often it is answered that
+// the round is under way, and such an answer begins none.
+func TestLeaseInRebalance(t *testing.T) {
+	t.Parallel()
+	l := newLease(10*time.Second, 20*time.Second)
+	now := time.Now()
+	if l.beat(now, true); l.alive(now) {
+		t.Error("alive() = true after an answer that the group rebalances, and no other before")
+	}
+	l.beat(now, false)
+	for s := 1; s <= 30; s++ {
+		at := now.Add(time.Duration(s) * time.Second)
+		l.beat(at, true)
+		if got, want := l.alive(at), s < 18; got != want {
+			t.Errorf("alive() %d s after the last heartbeat outside the rebalance = %v, want %v", s, got, want)
+		}
+	}
+}
+
+// An answer that is read late, after the process stood still for instance, says
+// no more than when it was asked for.
+func TestLeaseCountsFromTheQuestion(t *testing.T) {
+	t.Parallel()
+	l := newLease(10*time.Second, 20*time.Second)
+	asked := time.Now()
+	after := func(d time.Duration) time.Time { return asked.Add(d) }
+	if l.beat(asked, false); l.alive(after(9 * time.Second)) {
+		t.Error("alive() = true as the answer is read, though its question is a session old")
+	}
+	l.beat(after(5*time.Second), false)
+	l.beat(after(time.Second), false) // overtaken
+	if !l.alive(after(14*time.Second - 1)) {
+		t.Error("alive() = false, though a younger question was answered before")
+	}
+	if l.alive(after(14 * time.Second)) {
+		t.Error("alive() = true a session after the last question")
+	}
+	if !strings.Contains(l.sent.String(), "m=") {
+		t.Errorf("the lease counts from %v, which has no monotonic reading", l.sent)
 	}
 }
 

@@ -29,7 +29,7 @@ type session struct {
 
 func newSession(ctx context.Context, c *Consumer, gen *generation) *session {
 	s := &session{
-		consumer: c, gen: gen, lease: newLease(c.cfg.Session),
+		consumer: c, gen: gen, lease: newLease(c.cfg.Session, c.cfg.Rebalance),
 		log: c.log.With(slog.Int("generation", int(gen.id))),
 	}
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
