@@ -76,7 +76,7 @@ func TestBrokerAbsent(t *testing.T) {
 // are told in time to come again, and all is well when it goes on.
 func TestBrokerHangs(t *testing.T) {
 	t.Parallel()
-	m := harness.Start(t, harness.Options{Processes: true})
+	m := harness.Start(t, harness.Options{Processes: true, OwnBroker: true})
 	m.Host(t, "mx.broker.example", mxsim.HostConfig{})
 	m.DNS.MX("broker.example", "mx.broker.example")
 
@@ -109,7 +109,7 @@ func shut(t *testing.T, m *harness.Mesh, service string) {
 // in good order and once by force, and gives it back.
 func TestBrokerLost(t *testing.T) {
 	t.Parallel()
-	m := harness.Start(t, harness.Options{Processes: true})
+	m := harness.Start(t, harness.Options{Processes: true, OwnBroker: true})
 	mx := m.Host(t, "mx.broker.example", mxsim.HostConfig{Script: mxsim.Tarpit(10 * time.Millisecond)})
 	m.DNS.MX("broker.example", "mx.broker.example")
 

@@ -187,7 +187,7 @@ func TestKill(t *testing.T) {
 	for _, victim := range []string{"dispatcher", "router", "tracker", "composer", "broker"} {
 		t.Run(victim, func(t *testing.T) {
 			t.Parallel()
-			m := harness.Start(t, harness.Options{Processes: true})
+			m := harness.Start(t, harness.Options{Processes: true, OwnBroker: victim == "broker"})
 			mx := m.Host(t, "mx.kill.example", mxsim.HostConfig{Script: mxsim.Tarpit(5 * time.Millisecond), Keep: 100_000})
 			m.DNS.MX("kill.example", "mx.kill.example")
 

@@ -19,8 +19,12 @@ type Options struct {
 	DKIM string
 	// Processes runs the mesh as processes, whatever the flag -runner says.
 	Processes bool
-	// Nodes is how many nodes the broker has when it is Apache Kafka; 0 means
-	// one. With three, records have three replicas.
+	// OwnBroker gives the mesh an Apache Kafka of its own, for scenarios that do
+	// something to the broker; otherwise meshes share one. The embedded broker
+	// is always the mesh's own.
+	OwnBroker bool
+	// Nodes is how many nodes the broker has when it is Apache Kafka, which is
+	// then the mesh's own; 0 means one. With three, records have three replicas.
 	Nodes int
 	// Without names processes that are not started; the others are then not
 	// waited for.

@@ -73,7 +73,6 @@ func (m *Mesh) signal(t *testing.T, service string, s syscall.Signal) {
 func (m *Mesh) Ready(t *testing.T) {
 	t.Helper()
 	for _, name := range order {
-		m.member(t, name)
 		m.runs.(*fleet).wait(name)
 	}
 }
@@ -95,6 +94,9 @@ func (m *Mesh) member(t *testing.T, service string) *member {
 	f, ok := m.runs.(*fleet)
 	if !ok {
 		t.Fatal("the scenario needs Options.Processes")
+	}
+	if f.members[service] == nil {
+		t.Fatalf("there is no %s of this mesh alone; for a broker the scenario needs Options.OwnBroker", service)
 	}
 	return f.members[service]
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 
-	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/broker/brokertest/apache"
 	"kurir.dev/kit/mxsim"
 	"kurir.dev/kit/rpc"
@@ -44,7 +43,7 @@ type Mesh struct {
 	Router     routerv1.RouterServiceClient
 	Dispatcher dispatcherv1.DispatcherServiceClient
 	Tracker    trackerv1.TrackerServiceClient
-	// Kafka is the broker, when it is Apache Kafka.
+	// Kafka is the broker, when it is Apache Kafka and the mesh's own.
 	Kafka *apache.Cluster
 
 	network string // the first three bytes of every host's address
@@ -77,10 +76,7 @@ func Start(t *testing.T, opts Options) *Mesh {
 	m := internet(t)
 	m.doors = openDoors(t)
 	cfg := config(t.TempDir(), m.DNS.Addr(), m.port, m.doors, opts)
-	if brokertest.Apache() {
-		m.Kafka = brokertest.StartApache(t, apache.Options{Nodes: opts.Nodes})
-		cfg.Broker.Addrs, cfg.Broker.Replication = m.Kafka.Addrs(), max(1, opts.Nodes)
-	}
+	m.kafka(t, &cfg, opts)
 	switch {
 	case opts.Processes || *runner == "processes":
 		m.runs = asProcesses(t, cfg, m.doors, m.Kafka, opts.Without...)

@@ -12,7 +12,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"kurir.dev/kit/broker/brokertest"
-	"kurir.dev/kit/broker/brokertest/apache"
 )
 
 // Instance is the whole mesh in one process, "kurir up", as a newcomer runs
@@ -91,7 +90,7 @@ func WriteFile(t *testing.T, name, text string) string {
 func Up(t *testing.T, s Settings) *Instance {
 	t.Helper()
 	if brokertest.Apache() {
-		s = s.With(Settings{"broker.addrs": brokertest.StartApache(t, apache.Options{}).Addrs()})
+		s = s.With(share(t).settings())
 	}
 	address := func(key string) string { return s[key].(string) }
 	in := &Instance{

@@ -57,8 +57,10 @@ func (b *binaries) path(t *testing.T, name string) string {
 	return filepath.Join(b.dir, name)
 }
 
-// Cleanup removes what was built; TestMain calls it at the end.
+// Cleanup ends what meshes shared and removes what was built; TestMain calls it
+// at the end.
 func Cleanup() {
+	unshare()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)
 	}

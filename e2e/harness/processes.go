@@ -63,9 +63,12 @@ func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string, kafka *
 		ready: "http://" + doors["broker-ops"] + "/readyz",
 	}
 	broker := map[string]any{"addrs": []string{"unix:" + socket}}
+	if len(cfg.Broker.Addrs) > 0 {
+		broker = map[string]any{"addrs": cfg.Broker.Addrs, "prefix": cfg.Broker.Prefix, "replication": cfg.Broker.Replication}
+		delete(f.members, "broker")
+	}
 	if kafka != nil {
 		f.members["broker"] = &member{cluster: kafka}
-		broker = map[string]any{"addrs": cfg.Broker.Addrs, "replication": cfg.Broker.Replication}
 		if slices.Contains(without, "broker") {
 			kafka.Kill(1)
 		}
@@ -84,7 +87,7 @@ func asProcesses(t *testing.T, cfg mesh.Config, doors map[string]string, kafka *
 
 	t.Cleanup(f.end)
 	for _, name := range order {
-		if !slices.Contains(without, name) && f.members[name].cluster == nil {
+		if m := f.members[name]; m != nil && m.cluster == nil && !slices.Contains(without, name) {
 			f.start(name)
 		}
 	}
@@ -143,7 +146,7 @@ func (f *fleet) start(name string) {
 func (f *fleet) wait(name string) {
 	f.t.Helper()
 	m := f.members[name]
-	if m.cluster != nil {
+	if m == nil || m.cluster != nil {
 		return // it was ready when it had started
 	}
 	Eventually(f.t, func() error {
@@ -191,7 +194,7 @@ func (f *fleet) end() {
 	var faults []error
 	for _, name := range slices.Backward(order) {
 		m := f.members[name]
-		if m.proc == nil {
+		if m == nil || m.proc == nil {
 			continue
 		}
 		if err := m.proc.terminate(ctx); err != nil {
