@@ -199,11 +199,27 @@ func (c *Codec) open(sealed []byte, mailID string, into proto.Message) error {
 }
 
 // EventID is the id of an event: the same for every telling of the same
-// event, and of no other.
+// event, and of no other. A final event has one id per mail, whichever try it
+// came of: a mail that two owners of its record end alike, neither knowing of the
+// other, ends once.
 func EventID(mailID string, attempt, sequence uint32, t eventsv1.EventType) string {
+	if Final(t) {
+		attempt, sequence = 0, 0
+	}
 	kind := strings.ToLower(strings.TrimPrefix(t.String(), "EVENT_TYPE_"))
 	return mailID + "/" + strconv.FormatUint(uint64(attempt), 10) + "/" +
 		strconv.FormatUint(uint64(sequence), 10) + "/" + kind
+}
+
+// Final says whether an event of the type is the end of its mail.
+func Final(t eventsv1.EventType) bool {
+	switch t {
+	case eventsv1.EventType_EVENT_TYPE_DELIVERED, eventsv1.EventType_EVENT_TYPE_BOUNCED, eventsv1.EventType_EVENT_TYPE_EXPIRED,
+		eventsv1.EventType_EVENT_TYPE_CANCELLED, eventsv1.EventType_EVENT_TYPE_SUPPRESSED:
+		return true
+	default:
+		return false
+	}
 }
 
 // Header returns the value of the record's first header of that name, "" for

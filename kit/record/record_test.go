@@ -208,16 +208,20 @@ func TestEventID(t *testing.T) {
 		for sequence := range uint32(3) {
 			for kind := range eventsv1.EventType_name {
 				id := record.EventID(mailID, attempt, sequence, eventsv1.EventType(kind))
-				if seen[id] {
-					t.Fatalf("EventID() = %q twice", id)
+				if again := record.Final(eventsv1.EventType(kind)) && attempt+sequence > 0; seen[id] != again {
+					t.Fatalf("EventID(%d, %d, %v) = %q, told before %v, want %v", attempt, sequence, eventsv1.EventType(kind), id, seen[id], again)
 				}
 				seen[id] = true
 			}
 		}
 	}
-	want := mailID + "/1/2/delivered"
-	if got := record.EventID(mailID, 1, 2, eventsv1.EventType_EVENT_TYPE_DELIVERED); got != want {
-		t.Errorf("EventID() = %q, want %q", got, want)
+	for kind, want := range map[eventsv1.EventType]string{
+		eventsv1.EventType_EVENT_TYPE_DEFERRED:  mailID + "/1/2/deferred",
+		eventsv1.EventType_EVENT_TYPE_DELIVERED: mailID + "/0/0/delivered",
+	} {
+		if got := record.EventID(mailID, 1, 2, kind); got != want {
+			t.Errorf("EventID(1, 2, %v) = %q, want %q", kind, got, want)
+		}
 	}
 }
 
