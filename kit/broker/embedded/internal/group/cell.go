@@ -31,18 +31,24 @@ func (c *Coordinator) find(name string, create bool) *cell {
 	defer c.mu.Unlock()
 	g := c.cells[name]
 	if g == nil && create && !c.closed {
-		cfg := machine.Config{
-			MinSession: c.cfg.MinSession, MaxSession: c.cfg.MaxSession,
-			InitialDelay: c.cfg.InitialDelay, MaxMembers: maxMembers,
-		}
-		g = &cell{
-			name: name, machine: machine.New(cfg, c.highest.Load()),
-			waiting: make(map[machine.Ticket]chan machine.Reply),
-		}
-		g.next.Store(math.MaxInt64)
+		g = newCell(name, machine.New(c.bounds(), c.highest.Load()))
 		c.cells[name] = g
 	}
 	return g
+}
+
+func newCell(name string, m *machine.Group) *cell {
+	g := &cell{name: name, machine: m, waiting: make(map[machine.Ticket]chan machine.Reply)}
+	g.next.Store(math.MaxInt64)
+	return g
+}
+
+// bounds are those of every group.
+func (c *Coordinator) bounds() machine.Config {
+	return machine.Config{
+		MinSession: c.cfg.MinSession, MaxSession: c.cfg.MaxSession,
+		InitialDelay: c.cfg.InitialDelay, MaxMembers: maxMembers,
+	}
 }
 
 // drop removes a dead cell.
@@ -103,9 +109,17 @@ func (c *Coordinator) enact(g *cell, f func(g *cell, now time.Time) []machine.Re
 		c.reached(is)
 		c.log.Debug("generation of a group begins", slog.String("group", g.name), slog.Int("generation", int(is)))
 	}
+	if s := g.machine.Unsaved(); s != nil {
+		c.save(g, s)
+	}
 	if g.machine.Idle() {
 		_ = g.machine.End() // an idle group can end
 	}
+	c.schedule(g)
+}
+
+// schedule tells the clock when a cell is due.
+func (c *Coordinator) schedule(g *cell) {
 	next := int64(math.MaxInt64) // never
 	if due := g.machine.Next(); !due.IsZero() {
 		next = int64(due.Sub(c.began))

@@ -15,10 +15,13 @@
 //     were found valid, and one that was valid before a rebalance cannot
 //     overtake one of the next owner.
 //
-// A restart forgets the members: they are told UNKNOWN_MEMBER_ID, and join
-// again. Generations go on above the highest that was ever reached, which the
-// journal bounds, and member ids are random: nothing that a member of before
-// the restart sends can be taken for that of a member of now.
+// The journal keeps the last deal of each group: it is on disk before anybody
+// is told it. A restart goes on with it, and with sessions begun anew, so that
+// members go on as if nothing had happened, and nobody is dealt what a member
+// that was silent may hold before its session is over. Generations go on above
+// the highest that was ever reached, which the journal bounds, and member ids
+// are random: nothing that a member of an older generation sends can be taken
+// for that of a member of now.
 package group
 
 import (
@@ -42,7 +45,8 @@ const step = 1024
 
 // Config is what a coordinator needs.
 type Config struct {
-	// Dir holds the journal of committed offsets; it is made if it is missing.
+	// Dir holds the journal of committed offsets and deals; it is made if it is
+	// missing.
 	Dir string
 	// Sync makes each commit durable before it is answered.
 	Sync bool
@@ -86,7 +90,8 @@ type Coordinator struct {
 	closed bool
 }
 
-// Open loads the committed offsets from cfg.Dir.
+// Open loads the committed offsets from cfg.Dir, and the groups that had
+// members, whose sessions begin now.
 func Open(cfg Config) (*Coordinator, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -107,6 +112,9 @@ func Open(cfg Config) (*Coordinator, error) {
 	}
 	c.highest.Store(store.Ceiling())
 	c.ceiling.Store(store.Ceiling())
+	if err := c.restore(c.began); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	c.reserve()
 	c.work.Go(c.clock)
 	return c, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -25,6 +26,7 @@ type bench struct {
 	t    *testing.T
 	c    *group.Coordinator
 	dir  string
+	lazy bool // commits and deals are not synced
 	full atomic.Bool
 }
 
@@ -38,7 +40,7 @@ func setup(t *testing.T) *bench {
 func (b *bench) open() {
 	b.t.Helper()
 	c, err := group.Open(group.Config{
-		Dir: b.dir, Sync: true, MaxSession: time.Minute, InitialDelay: 20 * time.Millisecond,
+		Dir: b.dir, Sync: !b.lazy, MaxSession: time.Minute, InitialDelay: 20 * time.Millisecond,
 		Exists: func(topic string, _ int32) bool { return topic != "gone" },
 		Writable: func() error {
 			if b.full.Load() {
@@ -300,17 +302,39 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := setup(t)
-		zombie := &member{b: b}
-		settled(t, zombie)
-		wants(t, "commit", zombie.commit(7, "seven"), nil)
+		zombie, alive := &member{b: b}, &member{b: b}
+		settled(t, zombie, alive)
+		was := b.describe()
+		wants(t, "commit", alive.commit(7, "seven"), nil)
+		<-time.After(session - time.Second)
 		b.restart()
 		if offset, metadata := b.fetch(); offset != 7 || metadata != "seven" {
 			t.Errorf("fetched %d, %q after a restart, want 7, seven", offset, metadata)
 		}
-		wants(t, "heartbeat after a restart", zombie.beat(), kerr.UnknownMemberID)
-		wants(t, "commit after a restart", zombie.commit(3, ""), kerr.UnknownMemberID)
-		wants(t, "join with an old id", (&member{b: b, id: zombie.id}).join(t.Context()), kerr.UnknownMemberID)
+		if diff := cmp.Diff(was, b.describe(), cmpopts.IgnoreUnexported(kmsg.Tags{})); diff != "" {
+			t.Errorf("Describe() after a restart (-before +after)\n%s", diff)
+		}
+		wants(t, "heartbeat after a restart", alive.beat(), nil)
+		wants(t, "commit after a restart", alive.commit(8, ""), nil)
+
 		fresh := &member{b: b}
+		joins := start(t.Context(), func(ctx context.Context) error { return errors.Join(fresh.join(ctx), fresh.sync(ctx)) })
+		synctest.Wait()
+		begun := time.Now()
+		wants(t, "heartbeat when one joins", alive.beat(), kerr.RebalanceInProgress)
+		settled(t, alive)
+		wants(t, "join and sync", <-joins, nil)
+		if waited := time.Since(begun); waited != session {
+			t.Errorf("silent member was waited for for %v, want its session, %v, begun anew", waited, session)
+		}
+		wants(t, "commit of the zombie", zombie.commit(3, ""), kerr.UnknownMemberID)
+		wants(t, "leaving", errors.Join(alive.leave(), fresh.leave()), nil)
+		b.restart()
+		if got := b.describe(); got.State != "Empty" {
+			t.Errorf("group that all have left is %q after a restart, want Empty", got.State)
+		}
+		wants(t, "join with an old id", (&member{b: b, id: zombie.id}).join(t.Context()), kerr.UnknownMemberID)
+		fresh = &member{b: b}
 		settled(t, fresh)
 		if fresh.generation <= zombie.generation {
 			t.Errorf("generation %d after a restart follows %d", fresh.generation, zombie.generation)
@@ -318,9 +342,64 @@ func TestRestart(t *testing.T) {
 		wants(t, "commit of the zombie", zombie.commit(3, ""), kerr.UnknownMemberID)
 		wants(t, "commit under a new id with an old generation",
 			b.commit("g", fresh.id, zombie.generation, "t", 3, ""), kerr.IllegalGeneration)
-		if got, _ := b.fetch(); got != 7 {
-			t.Errorf("fetched offset %d, want 7", got)
+		if got, _ := b.fetch(); got != 8 {
+			t.Errorf("fetched offset %d, want 8", got)
 		}
+	})
+}
+
+// TestRestartInRound ends the coordinator when a generation has begun and is
+// not dealt: the one before goes on.
+func TestRestartInRound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		one, two, three := &member{b: b}, &member{b: b}, &member{b: b}
+		settled(t, one, two)
+		dealt := one.generation
+		var joins []<-chan error
+		for _, m := range []*member{three, one, two} {
+			joins = append(joins, start(t.Context(), m.join))
+			synctest.Wait()
+		}
+		for _, j := range joins {
+			wants(t, "join", <-j, nil)
+		}
+		b.restart()
+		wants(t, "heartbeat in the generation that nobody was dealt", one.beat(), kerr.IllegalGeneration)
+		wants(t, "commit of one that was dealt nothing", three.commit(1, ""), kerr.UnknownMemberID)
+		wants(t, "commit of the generation before", b.commit("g", two.id, dealt, "t", 5, ""), nil)
+		reached := one.generation
+		three.id = ""
+		settled(t, one, two, three)
+		if one.generation <= reached {
+			t.Errorf("generation %d after a restart follows %d", one.generation, reached)
+		}
+	})
+}
+
+// TestUnsavedDealIsNotTold deals what the journal cannot take.
+func TestUnsavedDealIsNotTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		m := &member{b: b}
+		wants(t, "join", m.join(t.Context()), nil)
+		r := kmsg.NewPtrSyncGroupRequest()
+		r.Group, r.MemberID, r.Generation = "g", m.id, m.generation
+		r.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: m.id, MemberAssignment: make([]byte, 8<<20)}}
+		res := b.c.Sync(t.Context(), r)
+		wants(t, "sync", kerr.ErrorForCode(res.ErrorCode), kerr.CoordinatorNotAvailable)
+		if len(res.MemberAssignment) > 0 {
+			t.Error("a share was told that is not on disk")
+		}
+		if got := b.describe().State; got != "CompletingRebalance" {
+			t.Errorf("group is %q, want CompletingRebalance", got)
+		}
+		wants(t, "heartbeat", m.beat(), nil)
+		wants(t, "sync of the same generation", m.sync(t.Context()), nil)
+		b.restart()
+		wants(t, "heartbeat", m.beat(), nil)
 	})
 }
 
@@ -328,7 +407,8 @@ func TestRestart(t *testing.T) {
 // reserved at once.
 func TestGenerationsOutrunTheirReserve(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := &bench{t: t, dir: t.TempDir(), lazy: true}
+	b.open()
 	m := &member{b: b}
 	settled(t, m)
 	for range 3000 { // a leader that joins again wants a new generation

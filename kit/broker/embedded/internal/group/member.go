@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -142,9 +143,9 @@ func (c *Coordinator) leave(group, member string) *kerr.Error {
 func (c *Coordinator) ticket() machine.Ticket { return machine.Ticket(c.tickets.Add(1)) }
 
 // memberID is a new member's id: the beginning of what the client calls
-// itself, and 128 random bits.
+// itself, and 128 random bits. It is valid UTF-8, for so it is saved.
 func memberID(clientID string) string {
-	return clientID[:min(len(clientID), 64)] + "-" + rand.Text()
+	return strings.ToValidUTF8(clientID[:min(len(clientID), 64)], "") + "-" + rand.Text()
 }
 
 // valid says whether a group with members may have the name.

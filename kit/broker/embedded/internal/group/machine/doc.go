@@ -6,7 +6,7 @@
 //	Empty ------ join ----------> PreparingRebalance
 //	PreparingRebalance -- all here, or time is up --> CompletingRebalance
 //	PreparingRebalance -- nobody left --> Empty
-//	CompletingRebalance -- the leader's sync --> Stable
+//	CompletingRebalance -- the leader's deal, saved --> Stable
 //	CompletingRebalance, Stable -- join, leave, a member lost --> PreparingRebalance
 //	Empty ------ End ----------> Dead
 //
@@ -17,6 +17,13 @@
 // round, in every state. A member id that was given and never used (KIP-394)
 // holds up nobody, and is forgotten after the session timeout that was asked
 // for with it.
+//
+// Nobody is told a share before the deal is saved: the machine hands out a
+// [Snapshot] and waits to hear that it is on disk. A coordinator that starts
+// goes on with the last one saved. All whom a share was ever told, and who were
+// not removed from the group since by a later deal, are members then, with a
+// session to come back in: so their shares are dealt to nobody else while they
+// may hold them, whenever the coordinator ended.
 //
 // Where it differs from Kafka: a round does not wait for ids that were given
 // and not used yet; a member that joined without an id and lost its connection

@@ -10,8 +10,8 @@ import (
 // Protocol is a way of dealing that a member supports, and what it says of
 // itself in it.
 type Protocol struct {
-	Name     string
-	Metadata []byte
+	Name     string `json:"name"`
+	Metadata []byte `json:"metadata"`
 }
 
 func (m *member) supports(name string) bool {
@@ -152,8 +152,8 @@ type Sync struct {
 	Assignments            map[string][]byte
 }
 
-// Sync takes a sync. It is answered when the leader has dealt, by this or by a
-// later event.
+// Sync takes a sync. It is answered when the leader has dealt and the deal is
+// saved, by a later event if that was not before.
 func (g *Group) Sync(now time.Time, s Sync) []Reply {
 	m, err := g.current(s.Member, s.Generation)
 	switch {
@@ -169,10 +169,10 @@ func (g *Group) Sync(now time.Time, s Sync) []Reply {
 	g.refuse(m.sync, kerr.RebalanceInProgress) // an older request of its own
 	m.seen, m.sync, m.synced = now, s.Ticket, true
 	if g.state == Completing && m.id == g.leader {
-		g.state = Stable
 		for id, other := range g.members {
 			other.assignment = s.Assignments[id]
 		}
+		g.draft = g.draw()
 	}
 	if g.state == Stable {
 		g.deal(now)

@@ -90,6 +90,7 @@ type Group struct {
 	cfg        Config
 	state      State
 	generation int32
+	floor      int32 // the generations of this run are greater
 
 	protocolType, protocol, leader string
 
@@ -99,6 +100,10 @@ type Group struct {
 
 	notBefore time.Time // Preparing: the round does not end earlier
 	deadline  time.Time // when those who did not join or sync are removed; zero when all did
+
+	draft   *Snapshot // Completing: the deal, until it is saved; nil before the leader dealt
+	unsaved *Snapshot // not handed out yet
+	kept    bool      // the journal may know members
 
 	replies []Reply // of the event under way
 }
@@ -121,7 +126,7 @@ func (m *member) waits() bool { return m.join != 0 || m.sync != 0 }
 // New is an empty group whose generations are greater than the given one.
 func New(cfg Config, generation int32) *Group {
 	return &Group{
-		cfg: cfg, generation: generation,
+		cfg: cfg, generation: generation, floor: generation,
 		members: make(map[string]*member), pending: make(map[string]time.Time),
 	}
 }

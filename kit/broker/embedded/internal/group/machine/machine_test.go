@@ -65,6 +65,9 @@ func (r *rig) sync(member string, generation int32, deal map[string][]byte) mach
 	r.t.Helper()
 	r.tickets++
 	r.note(r.g.Sync(r.now, machine.Sync{Ticket: r.tickets, Member: member, Generation: generation, Assignments: deal}))
+	if s := r.g.Unsaved(); s != nil {
+		r.note(r.g.Saved(r.now, s, true))
+	}
 	return r.tickets
 }
 
@@ -470,6 +473,9 @@ func (w *world) move(kind byte, n int, arg byte) {
 		w.tickets++
 		w.waiting[w.tickets] = w.now
 		w.take(w.g.Sync(w.now, machine.Sync{Ticket: w.tickets, Member: id, Generation: generation}))
+		if s := w.g.Unsaved(); s != nil {
+			w.take(w.g.Saved(w.now, s, arg%4 > 0))
+		}
 	case 6:
 		_ = w.g.Heartbeat(w.now, id, generation)
 		w.commit(id, generation)

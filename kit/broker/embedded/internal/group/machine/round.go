@@ -16,7 +16,7 @@ func (g *Group) unsettle(now time.Time) {
 	if g.state == Empty {
 		g.notBefore = now.Add(g.cfg.InitialDelay)
 	}
-	g.state = Preparing
+	g.state, g.draft, g.unsaved = Preparing, nil, nil
 	for _, m := range g.byAge() {
 		g.refuse(m.sync, kerr.RebalanceInProgress)
 		if m.sync != 0 {
@@ -55,10 +55,13 @@ func (g *Group) settle(now time.Time) {
 	if g.state != Preparing || !g.complete() || now.Before(g.notBefore) && len(g.members) > 0 {
 		return
 	}
-	g.generation++
+	g.generation = max(g.generation, g.floor) + 1
 	if len(g.members) == 0 {
 		g.state, g.deadline = Empty, time.Time{}
 		g.protocolType, g.protocol, g.leader = "", "", ""
+		if g.kept {
+			g.draw()
+		}
 		return
 	}
 	g.protocol = g.vote()

@@ -1,5 +1,6 @@
-// Package offsets keeps what consumer groups have committed: in memory to be
-// read, and in an append-only journal to survive.
+// Package offsets keeps what consumer groups have committed, and the last deal
+// of each group that has members: in memory to be read, and in an append-only
+// journal to survive.
 //
 // The journal is one file of frames, each with a length and a checksum. All
 // commits that queue while the disk is busy are written and synced together

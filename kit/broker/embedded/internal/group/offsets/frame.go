@@ -13,10 +13,15 @@ const magic = "kurirog1"
 const headerLen = 8
 
 // maxPayload bounds a frame: what a reader may trust a length with.
-const maxPayload = 64 << 10
+const maxPayload = 4 << 20
 
-// errFrame says that no whole frame is there.
-var errFrame = errors.New("damaged frame")
+var (
+	// errFrame says that no whole frame is there.
+	errFrame = errors.New("damaged frame")
+	// errKind says that a frame is whole, but of a kind that a later version
+	// writes: nothing that may be cut off.
+	errKind = errors.New("frame of an unknown kind")
+)
 
 // kind is what a frame records.
 type kind byte
@@ -27,14 +32,16 @@ const (
 	dropGroup kind = 3
 	dropTopic kind = 4
 	ceiling   kind = 5 // no generation has been this high
+	members   kind = 6 // of a group's last deal; none any more when it is empty
 )
 
 // record is one change of the state.
 type record struct {
 	kind   kind
-	key    Key // put, dropPart; the group of dropGroup, the topic of dropTopic
+	key    Key // put, dropPart; the group of dropGroup and members, the topic of dropTopic
 	commit Commit
-	height int32 // ceiling
+	height int32  // ceiling
+	deal   string // members
 }
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
@@ -59,6 +66,9 @@ func appendFrame(b []byte, r record) []byte {
 		b = appendText(b, r.key.Topic)
 	case ceiling:
 		b = binary.AppendVarint(b, int64(r.height))
+	case members:
+		b = appendText(b, r.key.Group)
+		b = appendText(b, r.deal)
 	}
 	payload := b[start+headerLen:]
 	binary.BigEndian.PutUint32(b[start:], uint32(len(payload)))
@@ -107,8 +117,11 @@ func parseFrame(header, payload []byte) (record, error) {
 		r.key.Topic = p.text()
 	case ceiling:
 		r.height = int32(p.varint())
+	case members:
+		r.key.Group = p.text()
+		r.deal = p.text()
 	default:
-		return record{}, errFrame
+		return record{}, errKind
 	}
 	if p.failed || len(p.rest) > 0 {
 		return record{}, errFrame

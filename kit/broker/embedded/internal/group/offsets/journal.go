@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // The files of the journal: itself, and its next version while that is
@@ -80,9 +81,10 @@ func load(r io.Reader, st *state) (int64, error) {
 		return 0, fmt.Errorf("%s is no journal of offsets of this version", journalName)
 	}
 	size := int64(len(magic))
-	header, payload := make([]byte, headerLen), make([]byte, maxPayload)
+	header := make([]byte, headerLen)
+	var payload []byte
 	for {
-		n, rec, err := readFrame(br, header, payload)
+		n, rec, err := readFrame(br, header, &payload)
 		switch {
 		case errors.Is(err, errFrame), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return size, nil
@@ -94,7 +96,9 @@ func load(r io.Reader, st *state) (int64, error) {
 	}
 }
 
-func readFrame(r io.Reader, header, payload []byte) (int64, record, error) {
+// readFrame reads a frame into header and buf, which it makes longer when it
+// has to.
+func readFrame(r io.Reader, header []byte, buf *[]byte) (int64, record, error) {
 	if _, err := io.ReadFull(r, header); err != nil {
 		return 0, record{}, err
 	}
@@ -102,10 +106,11 @@ func readFrame(r io.Reader, header, payload []byte) (int64, record, error) {
 	if err != nil {
 		return 0, record{}, err
 	}
-	if _, err := io.ReadFull(r, payload[:n]); err != nil {
+	*buf = slices.Grow((*buf)[:0], n)[:n]
+	if _, err := io.ReadFull(r, *buf); err != nil {
 		return 0, record{}, err
 	}
-	rec, err := parseFrame(header, payload[:n])
+	rec, err := parseFrame(header, *buf)
 	return int64(headerLen + n), rec, err
 }
 

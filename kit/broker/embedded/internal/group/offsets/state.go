@@ -31,10 +31,13 @@ type part struct {
 // state is what the journal means.
 type state struct {
 	groups  map[string]map[part]Commit
+	deals   map[string]string // by group, of those with members
 	ceiling int32
 }
 
-func newState() state { return state{groups: make(map[string]map[part]Commit)} }
+func newState() state {
+	return state{groups: make(map[string]map[part]Commit), deals: make(map[string]string)}
+}
 
 // apply makes the change that r records.
 func (s *state) apply(r record) {
@@ -51,6 +54,12 @@ func (s *state) apply(r record) {
 		s.tidy(r.key.Group)
 	case dropGroup:
 		delete(s.groups, r.key.Group)
+		delete(s.deals, r.key.Group)
+	case members:
+		s.deals[r.key.Group] = r.deal
+		if r.deal == "" {
+			delete(s.deals, r.key.Group)
+		}
 	case dropTopic:
 		for name, g := range s.groups {
 			for p := range g {
@@ -76,6 +85,11 @@ func (s *state) tidy(group string) {
 func (s *state) records(yield func(record) bool) {
 	if !yield(record{kind: ceiling, height: s.ceiling}) {
 		return
+	}
+	for name, deal := range s.deals {
+		if !yield(record{kind: members, key: Key{Group: name}, deal: deal}) {
+			return
+		}
 	}
 	for name, g := range s.groups {
 		for p, c := range g {

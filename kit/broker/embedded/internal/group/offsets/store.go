@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 )
@@ -15,8 +16,15 @@ const MaxMetadata = 4096
 // MaxName bounds the names of groups and topics, in bytes.
 const MaxName = 1024
 
-// ErrClosed is the fate of what is queued after Close.
-var ErrClosed = errors.New("offsets are closed")
+// MaxDeal bounds what Deal keeps of a group, in bytes.
+const MaxDeal = maxPayload - MaxName - 64
+
+var (
+	// ErrClosed is the fate of what is queued after Close.
+	ErrClosed = errors.New("offsets are closed")
+	// ErrTooLarge is the fate of a deal beyond MaxDeal.
+	ErrTooLarge = errors.New("group has too much to say of its members")
+)
 
 // Store keeps the offsets. It is safe for concurrent use.
 type Store struct {
@@ -113,6 +121,17 @@ func (s *Store) DropTopic(topic string) *Batch {
 
 // Raise queues raising the ceiling; it never sinks.
 func (s *Store) Raise(height int32) *Batch { return s.queue(record{kind: ceiling, height: height}) }
+
+// Deal queues keeping a group's last deal in the place of the one before; empty
+// when it has no members any more. What it says is the caller's.
+func (s *Store) Deal(group, deal string) *Batch {
+	if len(deal) > MaxDeal {
+		b := &Batch{store: s, done: make(chan struct{}), err: ErrTooLarge}
+		close(b.done)
+		return b
+	}
+	return s.queue(record{kind: members, key: Key{Group: group}, deal: deal})
+}
 
 func (s *Store) queue(records ...record) *Batch {
 	s.mu.Lock()
@@ -237,6 +256,13 @@ func (s *Store) Committed(topic string, partition int32) map[string]int64 {
 		}
 	}
 	return at
+}
+
+// Deals is the last deal of each group that has members.
+func (s *Store) Deals() map[string]string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return maps.Clone(s.state.deals)
 }
 
 // Ceiling is a number that no generation before this run has reached.
