@@ -53,7 +53,8 @@ e2e: ## the scenarios, all services in one process
 e2e-procs: ## the scenarios, each service a process of its own
 	go test -count=1 -timeout=20m kurir.dev/e2e -runner=processes
 
-# One process of tests after another: each test has a Kafka of its own.
+# One process of tests after another: tests that do something to their broker
+# have a Kafka of their own.
 .PHONY: test-kafka
 test-kafka: $(if $(KAFKA_HOME),,$(BIN)/kafka) ## contract tests, scenarios, short chaos and lane benchmark on Apache Kafka
 	echo 'left out:'; grep -v '^#' .ci/embedded-only

@@ -15,7 +15,7 @@ type strike struct {
 	name        string
 	begin, mend func(t *testing.T, m *harness.Mesh)
 	goesOn      bool // although it is not mended
-	node        int // that was killed
+	node        int  // that was killed
 }
 
 // strikes are what may happen to a broker: to one of three nodes of Apache
