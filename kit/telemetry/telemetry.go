@@ -83,17 +83,17 @@ func New(ctx context.Context, service, version string, cfg Config, opts ...Optio
 	log := slog.New(newHandler(o.writer, cfg.Log.Format, level)).With(slog.String("service", service))
 
 	res := describe(service, version)
-	tp, err := newTracerProvider(ctx, cfg.Traces, res, o.processors, log)
+	tp, stop, err := newTracerProvider(ctx, cfg.Traces, res, o.processors, log)
 	if err != nil {
 		return nil, err
 	}
 	mp, metrics, err := newMeterProvider(res)
 	if err != nil {
-		return nil, errors.Join(err, tp.Shutdown(ctx))
+		return nil, errors.Join(err, stop(ctx))
 	}
 	return &Telemetry{
 		Log: log, Level: level, TracerProvider: tp, MeterProvider: mp, Metrics: metrics,
-		shutdown: func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) },
+		shutdown: func(ctx context.Context) error { return errors.Join(stop(ctx), mp.Shutdown(ctx)) },
 	}, nil
 }
 

@@ -11,17 +11,23 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // newTracerProvider samples by the caller's decision, else by ratio, and exports
-// in batches if there is an endpoint.
+// in batches if there is an endpoint. Without that and processors it makes spans
+// that record nothing.
 func newTracerProvider(
 	ctx context.Context, cfg TracesConfig, res *resource.Resource,
 	processors []sdktrace.SpanProcessor, log *slog.Logger,
-) (*sdktrace.TracerProvider, error) {
+) (tp trace.TracerProvider, shutdown func(context.Context) error, err error) {
+	roots := sdktrace.TraceIDRatioBased(cfg.Ratio)
+	if cfg.Endpoint == "" && len(processors) == 0 {
+		return silent{roots: roots}, func(context.Context) error { return nil }, nil
+	}
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(res),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Ratio))),
+		sdktrace.WithSampler(sdktrace.ParentBased(roots)),
 	}
 	for _, p := range processors {
 		opts = append(opts, sdktrace.WithSpanProcessor(p))
@@ -29,11 +35,12 @@ func newTracerProvider(
 	if cfg.Endpoint != "" {
 		exporter, err := newExporter(ctx, cfg)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		opts = append(opts, sdktrace.WithBatcher(&reporter{SpanExporter: exporter, log: log}))
 	}
-	return sdktrace.NewTracerProvider(opts...), nil
+	recording := sdktrace.NewTracerProvider(opts...)
+	return recording, recording.Shutdown, nil
 }
 
 func newExporter(ctx context.Context, cfg TracesConfig) (sdktrace.SpanExporter, error) {
