@@ -14,7 +14,7 @@ import (
 type pulse heartbeat.Request
 
 // ApiKey implements protocol.Message.
-func (*pulse) ApiKey() protocol.ApiKey { return protocol.Heartbeat } //nolint:revive // kafka-go's name
+func (*pulse) ApiKey() protocol.ApiKey { return protocol.Heartbeat }
 
 // Group implements protocol.GroupMessage.
 func (p *pulse) Group() string { return p.GroupID }
@@ -46,5 +46,5 @@ func verdict(r *heartbeat.Response) int16 {
 	if r.ErrorCode != 0 {
 		return r.ErrorCode
 	}
-	return int16(r.ThrottleTimeMs & 0xffff) //nolint:gosec // that is the point
+	return int16(r.ThrottleTimeMs & 0xffff)
 }

@@ -86,7 +86,7 @@ func (m *member) join(ctx context.Context) (*generation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining: %w", err)
 	}
-	gen := &generation{id: int32(res.GenerationID), member: m.id, leader: res.LeaderID == m.id} //nolint:gosec // was an int32
+	gen := &generation{id: int32(res.GenerationID), member: m.id, leader: res.LeaderID == m.id}
 	deal, err := m.deal(asking, gen, res.Members)
 	if err != nil {
 		return nil, err
@@ -175,4 +175,3 @@ func (c *Consumer) coordinator(ctx context.Context) int {
 	}
 	return res.Coordinator.NodeID
 }
-
