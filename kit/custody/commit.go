@@ -30,7 +30,7 @@ func (p *partition) commits(ctx context.Context) {
 		case <-p.dirty:
 			p.linger(ctx)
 		}
-		if err := p.commit(context.WithoutCancel(ctx)); err != nil {
+		if err := p.commit(context.WithoutCancel(ctx), false); err != nil {
 			p.failed(ctx, err)
 			signal(p.dirty)
 			pause(ctx, commitRetry)
@@ -58,14 +58,18 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// commit tells the group what is done.
-func (p *partition) commit(ctx context.Context) error {
+// commit tells the group what is done; last when nothing more will be.
+func (p *partition) commit(ctx context.Context, last bool) error {
 	p.mu.Lock()
 	if p.tracker == nil {
 		p.mu.Unlock()
 		return nil
 	}
 	m := p.tracker.Mark(ahead, p.session.consumer.cfg.JournalRewind)
+	if last {
+		m = p.tracker.Last(ahead, p.session.consumer.cfg.JournalRewind)
+	}
+	p.promised = m.Tried
 	p.mu.Unlock()
 	if err := p.send(ctx, m); err != nil {
 		return err
@@ -119,7 +123,7 @@ func (p *partition) finish(ctx context.Context) {
 		return
 	}
 	for try := 0; try < 3 && p.Alive(); try++ {
-		err := p.commit(ctx)
+		err := p.commit(ctx, true)
 		if err == nil {
 			return
 		}

@@ -18,6 +18,10 @@ type Lease interface {
 	Drain() <-chan struct{}
 	// Alive says whether the lease still holds for certain.
 	Alive() bool
+	// Try returns when d may be tried; the error is ctx's, or that of Context.
+	Try(ctx context.Context, d *Delivery) error
+	// Again says whether an owner before may have tried d.
+	Again(d *Delivery) bool
 	// Complete says that d is done, and where its outcome lies; -1 for nowhere.
 	Complete(d *Delivery, journal int64)
 	// Abandon gives d back.
@@ -50,6 +54,17 @@ func (d *Delivery) Drain() <-chan struct{} { return d.lease.Drain() }
 // that the group answered was sent less than a session ago. Ask just before
 // the step that cannot be taken back.
 func (d *Delivery) Alive() bool { return d.lease.Alive() }
+
+// Try says that the record is about to be tried in a way that cannot be taken
+// back: whoever owns it after a crash hears of it by [Delivery.Again]. It
+// returns at once but for the rare moment when tries come faster than commits.
+// The error is ctx's, or that the lease is over: then do not try.
+func (d *Delivery) Try(ctx context.Context) error { return d.lease.Try(ctx, d) }
+
+// Again says that an owner before may have tried the record and did not come to
+// tell how that ended: it died, or lost its lease. Some of these were not tried,
+// a few hundred at most.
+func (d *Delivery) Again() bool { return d.lease.Again(d) }
 
 // Complete says that the record is done for good and shall not come again.
 // journal is the offset of its outcome record in the journal, -1 for none.

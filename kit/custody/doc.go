@@ -17,7 +17,9 @@
 //
 // Commits are fenced by generation and member: a process that was paused and
 // wakes up late cannot rewind its successor. What it has in flight must ask
-// [Delivery.Alive] before the step that cannot be taken back.
+// [Delivery.Alive] before the step that cannot be taken back, and tell
+// [Delivery.Try] before it begins: what was begun and not ended when a process
+// died is [Delivery.Again] for the next.
 //
 // What comes again after a crash is what was in flight, and what completed in
 // the last moments before it; of the latter the journal tells.

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,6 +21,7 @@ import (
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/custody"
+	"kurir.dev/kit/custody/mark"
 	"kurir.dev/kit/telemetry"
 )
 
@@ -240,6 +243,56 @@ func TestForgottenCommits(t *testing.T) {
 		t.Errorf("a new group was counted as broken %d times", n)
 	}
 	for _, d := range got {
+		d.Complete(-1)
+	}
+}
+
+// What is tried is promised in a commit first; whoever comes after a clean end
+// hears only of what was tried and not done.
+func TestTryIsPromised(t *testing.T) {
+	t.Parallel()
+	b, c, p := one(t)
+	values := make([]string, 2*mark.Spare)
+	for i := range values {
+		values[i] = strconv.Itoa(i)
+	}
+	put(t, p, lane, 0, values...)
+	h := newHands()
+	cfg := quick()
+	cfg.Drain, cfg.MaxRecords = 50*time.Millisecond, 2*len(values)
+	first := start(t, c, h, cfg)
+	got := h.take(t, len(values))
+	const tried = mark.Spare + 50
+	for i, v := range values[:tried] {
+		d := got[v]
+		if d.Again() {
+			t.Fatalf("record %d was tried before, says the first owner", i)
+		}
+		if err := d.Try(t.Context()); err != nil {
+			t.Fatalf("Try(%d) = %v", i, err)
+		}
+		if i%64 == 0 || i == tried-1 {
+			offset, text := brokertest.Committed(t, c, cfg.Group, lane, 0)
+			if m, err := mark.Parse(offset, text); err != nil || m.Tried <= int64(i) {
+				t.Fatalf("record %d may be tried, the commit says %+v, %v", i, m, err)
+			}
+		}
+	}
+	for i, v := range values {
+		if i >= tried {
+			got[v].Abandon()
+		} else if i != 3 {
+			got[v].Complete(-1)
+		}
+	}
+	first.halt()
+	h = newHands()
+	start(t, b.Client(nil), h, quick())
+	got = h.take(t, len(values)-tried+1)
+	for v, d := range got {
+		if d.Again() != (v == "3") {
+			t.Errorf("record %s: Again() = %v, want it of the third alone", v, d.Again())
+		}
 		d.Complete(-1)
 	}
 }

@@ -26,6 +26,7 @@ type partition struct {
 	bytes       int64         // outstanding
 	head        int64         // the partition's end, as last seen
 	journal     int64         // of the last commit
+	promised    int64         // what the last commit says may be tried, answered or not
 	committed   bool          // at least once in this session
 	closed      bool
 	changed     chan struct{} // closed and renewed when something completed or was committed
@@ -50,6 +51,34 @@ func (p *partition) Drain() <-chan struct{} { return p.session.reading.Done() }
 
 // Alive implements [Lease].
 func (p *partition) Alive() bool { return p.session.lease.alive(time.Now()) }
+
+// Try implements [Lease].
+func (p *partition) Try(ctx context.Context, d *Delivery) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.Context(), cancel)()
+	asked := false
+	p.wait(ctx, func() bool {
+		ok := p.tracker.Try(d.Offset)
+		// More is reserved before it is needed, and when it is.
+		if short := p.promised - p.tracker.Tried(); !asked && short < mark.Spare/2 && p.promised < p.tracker.Next() {
+			asked = true
+			signal(p.urgent)
+		}
+		return ok
+	})
+	if p.Context().Err() != nil {
+		return p.Context().Err()
+	}
+	return ctx.Err()
+}
+
+// Again implements [Lease].
+func (p *partition) Again(d *Delivery) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tracker.Again(d.Offset)
+}
 
 // Complete implements [Lease].
 func (p *partition) Complete(d *Delivery, journal int64) {

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
+
+	"kurir.dev/kit/custody/mark"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mxsim"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
@@ -113,6 +116,56 @@ func TestNewOwnerFindsAMailInDoubt(t *testing.T) {
 	}
 	if mx.Stats().Mails != 1 {
 		t.Errorf("%d mails, want the code alone", mx.Stats().Mails)
+	}
+}
+
+// What a dispatcher had begun that ended without a word may go out twice, and
+// says so; what it had not, or what a committing note would tell of, does not.
+func TestNewOwnerMarksWhatMayHaveBeenSent(t *testing.T) {
+	t.Parallel()
+	for name, marked := range map[string]int{lane.OTP: 2, lane.Bulk: 2, lane.Billing: 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			y := build(t)
+			y.host("mx.example.org", mxsim.HostConfig{})
+			y.dns.MX("example.org", "mx.example.org")
+			may := map[string]bool{}
+			for i := range 4 {
+				may[y.send(name, "ana@example.org").GetMailId()] = i < marked
+			}
+			left := mark.Mark{Limit: 100, Tried: 2}
+			res, err := y.client.Kafka().OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
+				GroupID: "kurir.dispatcher." + name, GenerationID: -1,
+				Topics: map[string][]kafka.OffsetCommit{y.client.Topics().Lane(name): {{Offset: left.Low, Metadata: left.Encode()}}},
+			})
+			if err != nil || res.Topics[y.client.Topics().Lane(name)][0].Error != nil {
+				t.Fatal(err, res)
+			}
+			y.start()
+			next := y.outcomes(name)
+			for seen := 0; seen < len(may); {
+				ev := next()
+				if ev.GetType() != delivered {
+					continue
+				}
+				seen++
+				if got := ev.GetAttemptDetail().GetPossibleDuplicate(); got != may[ev.GetMailId()] {
+					t.Errorf("%s: possible duplicate %v, want %v", ev.GetMailId(), got, may[ev.GetMailId()])
+				}
+			}
+			y.stop()
+			y.start()
+			e := y.send(name, "ana@example.org")
+			for ev := next(); ; ev = next() {
+				if ev.GetType() != delivered {
+					continue
+				}
+				if ev.GetMailId() != e.GetMailId() || ev.GetAttemptDetail().GetPossibleDuplicate() {
+					t.Errorf("after a clean stop %v, want the new mail alone, and no doubt", ev)
+				}
+				break
+			}
+		})
 	}
 }
 

@@ -10,15 +10,18 @@
 //	          # # # . # # . # . .       # done, . not
 //	                Low=3  Done=[4,6)[7,8)
 //
-// Two more numbers stand in the metadata. Journal is where in the journal
+// Three more numbers stand in the metadata. Journal is where in the journal
 // topic the next owner must begin to read to meet everything that was ever
 // written about a record that is not done. Limit is the promise that no
 // record at or above it was handed out by anyone: of those the journal cannot
-// know.
+// know. Tried is the same promise for what cannot be taken back: no record at or
+// above it was tried by anyone, so that after a crash only those below it are in
+// doubt. Both are reserved ahead, some hundreds of records with each commit.
 //
-// The text is "k1" and then, each ended by ";", Journal+1, Limit-Low, and for
-// each span "gap,len" counted from the end of the one before; numbers in base
-// 36.
+// The text is "k2" and then, each ended by ";", Journal+1, Limit-Low, Tried-Low,
+// and for each span "gap,len" counted from the end of the one before; numbers in
+// base 36. "k1" was the same without Tried, and is read as if all below Limit
+// had been tried.
 package mark
 
 import (
@@ -34,7 +37,8 @@ import (
 const MaxBytes = 4000
 
 const (
-	version = "k1"
+	version = "k2"
+	former  = "k1"
 	base    = 36
 )
 
@@ -57,6 +61,9 @@ type Mark struct {
 	// Limit is the offset from which on nothing was handed out; never below
 	// Low.
 	Limit int64
+	// Tried is the offset from which on nothing was tried, within Low and
+	// Limit.
+	Tried int64
 }
 
 // Count is how many records are done above Low.
@@ -84,6 +91,7 @@ func (m Mark) text() []byte {
 	b = append(b, version...)
 	b = number(b, max(m.Journal, -1)+1, ';')
 	b = number(b, max(m.Limit-m.Low, 0), ';')
+	b = number(b, max(min(m.Tried, m.Limit)-m.Low, 0), ';')
 	at := m.Low
 	for _, s := range m.Done {
 		b = number(b, s.Start-at, ',')
@@ -102,10 +110,15 @@ func number(b []byte, n int64, end byte) []byte {
 func Parse(offset int64, metadata string) (Mark, error) {
 	m := Mark{Low: offset, Journal: -1, Limit: offset}
 	if metadata == "" {
-		m.Limit = Unlimited
+		m.Limit, m.Tried = Unlimited, Unlimited
 		return m, nil
 	}
 	rest, ok := strings.CutPrefix(metadata, version)
+	old := false
+	if !ok {
+		rest, ok = strings.CutPrefix(metadata, former)
+		old = ok
+	}
 	if !ok || offset < 0 || len(metadata) > MaxBytes {
 		return Mark{}, ErrMetadata
 	}
@@ -118,7 +131,11 @@ func Parse(offset int64, metadata string) (Mark, error) {
 	}
 	m.Journal = next(";") - 1
 	m.Limit = offset + next(";")
-	ok = ok && m.Limit >= offset
+	m.Tried = m.Limit
+	if !old {
+		m.Tried = offset + next(";")
+	}
+	ok = ok && m.Limit >= offset && m.Tried >= offset && m.Tried <= m.Limit
 	for at := offset; ok && rest != ""; {
 		start := at + next(",")
 		end := start + next(";")
@@ -138,6 +155,11 @@ const Unlimited = int64(1) << 62
 // Ahead is how far beyond the highest record handed out a consumer's commits
 // set their Limit.
 const Ahead = 8192
+
+// Spare is how many records beyond the highest one tried may be tried without
+// another commit. Of those in flight after a crash, so many may bear a doubt
+// that they do not deserve.
+const Spare = 256
 
 // InFlight is how many records were handed out and not done when the mark was
 // committed with a Limit of [Ahead]; end is that of the partition. After a

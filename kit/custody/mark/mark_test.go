@@ -19,12 +19,12 @@ func TestEncodeParse(t *testing.T) {
 		mark mark.Mark
 		want string
 	}{
-		{"fresh", mark.Mark{Journal: -1}, "k10;0;"},
-		{"plain", mark.Mark{Low: 100, Journal: 36, Limit: 136}, "k111;10;"},
+		{"fresh", mark.Mark{Journal: -1}, "k20;0;0;"},
+		{"plain", mark.Mark{Low: 100, Journal: 36, Limit: 136, Tried: 110}, "k211;10;a;"},
 		{
 			"spans",
-			mark.Mark{Low: 3, Journal: 0, Limit: 9, Done: []mark.Span{{Start: 4, End: 6}, {Start: 7, End: 8}}},
-			"k11;6;1,2;1,1;",
+			mark.Mark{Low: 3, Journal: 0, Limit: 9, Tried: 9, Done: []mark.Span{{Start: 4, End: 6}, {Start: 7, End: 8}}},
+			"k21;6;6;1,2;1,1;",
 		},
 	}
 	for _, tt := range tests {
@@ -48,11 +48,11 @@ func TestEncodeParse(t *testing.T) {
 func TestParseForeign(t *testing.T) {
 	t.Parallel()
 	m, err := mark.Parse(7, "")
-	if err != nil || m.Low != 7 || m.Limit != mark.Unlimited || m.Journal != -1 {
+	if err != nil || m.Low != 7 || m.Limit != mark.Unlimited || m.Tried != mark.Unlimited || m.Journal != -1 {
 		t.Errorf("Parse(7, \"\") = %+v, %v, want a plain watermark", m, err)
 	}
 	for _, bad := range []string{
-		"x", "k1", "k11;", "k2;0;0;", "k11;1", "k11;1;0,1;", "k11;1;1,0;", "k11;1;-1,1;", "k11;1;1,1", "k11;1;1;1;",
+		"x", "k1", "k11;", "k2;0;0;", "k3", "k21;1;", "k21;1;2;", "k21;1;-1;", "k21;1;1;1;", "k11;1", "k11;1;0,1;", "k11;1;1,0;", "k11;1;-1,1;", "k11;1;1,1", "k11;1;1;1;",
 		"k11;1;zzzzzzzzzzzzzzzzzzzzz,1;", "k11;1;" + strings.Repeat("1,1;", 1200),
 	} {
 		if _, err := mark.Parse(0, bad); !errors.Is(err, mark.ErrMetadata) {
@@ -61,6 +61,10 @@ func TestParseForeign(t *testing.T) {
 	}
 	if _, err := mark.Parse(-1, "k10;0;"); err == nil {
 		t.Error("Parse(-1) = nil, want an error")
+	}
+	want := mark.Mark{Low: 3, Journal: 0, Limit: 9, Tried: 9, Done: []mark.Span{{Start: 4, End: 6}}}
+	if got, err := mark.Parse(3, "k11;6;1,2;"); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("Parse of the former version = %+v, %v, want %+v", got, err, want)
 	}
 }
 
@@ -86,6 +90,7 @@ func TestEncodeDropsHighestSpans(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(int64(0), "")
 	f.Add(int64(3), "k11;6;1,2;1,1;")
+	f.Add(int64(3), "k21;6;2;1,2;1,1;")
 	f.Add(int64(1<<61), "k1zz;zz;1,2;9zz,1;")
 	f.Fuzz(func(t *testing.T, offset int64, text string) {
 		m, err := mark.Parse(offset, text)
@@ -134,17 +139,20 @@ type world struct {
 	journal   int64           // end of the journal
 	firstNote map[int64]int64 // record -> lowest journal offset that tells of it
 	handed    map[int64]bool  // ever handed out by anyone
+	tried     map[int64]bool  // ever tried by anyone
 	committed mark.Mark       // what the next owner finds
 	sure      map[int64]bool  // done at the time of that commit
 	tr        *mark.Tracker   // the owner now
 	out       map[int64]bool  // outstanding at this owner
+	spoilt    bool            // an owner died, and what it reserved is in doubt
+	mine      map[int64]bool  // tried by this owner
 	read      int64           // next offset its reader delivers
 }
 
 func exercise(t *testing.T, script []byte) {
 	t.Helper()
 	w := &world{
-		t: t, done: map[int64]bool{}, firstNote: map[int64]int64{}, handed: map[int64]bool{}, sure: map[int64]bool{},
+		t: t, done: map[int64]bool{}, firstNote: map[int64]int64{}, handed: map[int64]bool{}, tried: map[int64]bool{}, sure: map[int64]bool{},
 		committed: mark.Mark{Journal: 0},
 	}
 	for i := range 200 {
@@ -159,8 +167,10 @@ func exercise(t *testing.T, script []byte) {
 		switch b % 8 {
 		case 0, 1, 2:
 			w.take()
-		case 3, 4:
+		case 3:
 			w.complete(arg)
+		case 4:
+			w.try(arg)
 		case 5:
 			w.note(arg)
 		case 6:
@@ -168,9 +178,12 @@ func exercise(t *testing.T, script []byte) {
 		case 7:
 			switch arg % 5 {
 			case 0:
+				w.spoilt = true
 				w.takeOver()
 			case 1:
 				w.abandon(arg)
+			case 2:
+				w.leave()
 			}
 		}
 		w.check()
@@ -192,7 +205,42 @@ func (w *world) takeOver() {
 			w.t.Fatalf("record %d was handed out beyond the limit %d", o, m.Limit)
 		}
 	}
+	for o := range w.tried {
+		if o >= m.Tried && !w.done[o] {
+			w.t.Fatalf("record %d was tried and is not done, but is above %d", o, m.Tried)
+		}
+	}
+	w.spoilt = w.spoilt && m.Tried > m.Low
 	w.tr, w.out, w.read = mark.NewTracker(m, w.journal), map[int64]bool{}, m.Low
+	w.mine = map[int64]bool{}
+}
+
+// leave is a last commit, and the next owner; nobody is in doubt for nothing.
+func (w *world) leave() {
+	m := w.tr.Last(3, 0)
+	w.stand(m)
+	doubtful := false
+	for o := range w.tried {
+		doubtful = doubtful || !w.sure[o]
+	}
+	if !doubtful && !w.spoilt && m.Tried > m.Low {
+		w.t.Fatalf("nothing is in doubt, and the last commit is %+v", m)
+	}
+	w.takeOver()
+}
+
+func (w *world) try(arg int64) {
+	o, ok := w.pick(arg)
+	if !ok {
+		return
+	}
+	if !w.tr.Try(o) {
+		w.commit()
+		if !w.tr.Try(o) {
+			w.t.Fatalf("Try(%d) = false after a commit", o)
+		}
+	}
+	w.tried[o], w.mine[o] = true, true
 }
 
 func (w *world) take() {
@@ -212,6 +260,9 @@ func (w *world) take() {
 			w.t.Fatalf("record %d is done and committed, and was handed out again", w.read)
 		}
 		w.out[w.read], w.handed[w.read] = true, true
+		if w.tried[w.read] && !w.mine[w.read] && !w.tr.Again(w.read) {
+			w.t.Fatalf("record %d was tried by an owner before, and Again() = false", w.read)
+		}
 	case mark.Skip:
 		if !w.done[w.read] && !w.out[w.read] {
 			w.t.Fatalf("record %d was skipped and is neither done nor handed out", w.read)
@@ -273,7 +324,11 @@ func (w *world) abandon(arg int64) {
 }
 
 func (w *world) commit() {
-	m := w.tr.Mark(3, 0)
+	w.stand(w.tr.Mark(3, 0))
+}
+
+// stand is a commit that the group takes.
+func (w *world) stand(m mark.Mark) {
 	w.committed = m
 	w.tr.Committed(m)
 	w.sure = map[int64]bool{}

@@ -40,9 +40,11 @@ type Tracker struct {
 	count int64  // of the offsets in done
 	next  int64  // one above the highest offset taken or known to be absent
 	limit int64  // committed: nothing at or above it may be handed out
+	spare int64  // committed: nothing at or above it may be tried
+	tried int64  // one above the highest offset tried or to be tried
 
-	out       map[int64]struct{} // handed out, not done
-	abandoned map[int64]struct{} // given back, not handed out again
+	out       map[int64]bool // handed out, not done; whether tried
+	abandoned map[int64]bool // given back, not handed out again; whether tried
 
 	before Mark  // the mark it began with: below its limit, its journal position holds
 	head   int64 // lower bound of the journal's end; negative without a journal
@@ -57,8 +59,8 @@ type floor struct{ offset, journal int64 }
 // as the new owner read it; negative without one.
 func NewTracker(m Mark, head int64) *Tracker {
 	return &Tracker{
-		low: m.Low, next: m.Low, limit: m.Low, done: slices.Clone(m.Done), count: m.Count(), before: m, head: head,
-		out: make(map[int64]struct{}), abandoned: make(map[int64]struct{}),
+		low: m.Low, next: m.Low, limit: m.Low, spare: m.Low, tried: m.Low, done: slices.Clone(m.Done), count: m.Count(), before: m, head: head,
+		out: make(map[int64]bool), abandoned: make(map[int64]bool),
 	}
 }
 
@@ -74,9 +76,8 @@ func (t *Tracker) Clone() *Tracker {
 // the same text behave alike for ever.
 func (t *Tracker) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "low %d next %d limit %d done %v out %v abandoned %v journal %d before %d/%d",
-		t.low, t.next, t.limit, t.done, slices.Sorted(maps.Keys(t.out)), slices.Sorted(maps.Keys(t.abandoned)),
-		t.head, t.before.Limit, t.before.Journal)
+	fmt.Fprintf(&b, "low %d next %d limit %d tried %d/%d done %v out %v abandoned %v journal %d before %d/%d/%d", // maps print sorted
+		t.low, t.next, t.limit, t.tried, t.spare, t.done, t.out, t.abandoned, t.head, t.before.Limit, t.before.Tried, t.before.Journal)
 	for _, f := range t.floors {
 		fmt.Fprintf(&b, " floor %d/%d", f.offset, f.journal)
 	}
@@ -115,10 +116,32 @@ func (t *Tracker) Take(offset int64) (v Verdict, gap int64) {
 		t.floorAt(offset)
 	}
 	t.next = max(t.next, offset+1)
-	t.out[offset] = struct{}{}
+	t.out[offset] = t.abandoned[offset]
 	delete(t.abandoned, offset)
 	return Hand, gap
 }
+
+// Try says that the record at offset, which is handed out, is about to be tried
+// in a way that cannot be taken back. It is false when the next owner would not
+// know: commit, then try again.
+func (t *Tracker) Try(offset int64) bool {
+	if _, ok := t.out[offset]; !ok {
+		return true
+	}
+	t.tried = max(t.tried, offset+1)
+	if offset >= t.spare {
+		return false
+	}
+	t.out[offset] = true
+	return true
+}
+
+// Tried is one above the highest offset tried.
+func (t *Tracker) Tried() int64 { return t.tried }
+
+// Again says whether an owner before may have tried the record at offset, and
+// not come to tell.
+func (t *Tracker) Again(offset int64) bool { return offset < t.before.Tried }
 
 // reach moves next up to offset. What it leaps over was never read: it is
 // absent from the log, unless it was done before.
@@ -175,22 +198,25 @@ func (t *Tracker) Complete(offset, journal int64) bool {
 // Abandon gives the record back undone: it may be taken again. It is false
 // when the record was not handed out.
 func (t *Tracker) Abandon(offset int64) bool {
-	if _, ok := t.out[offset]; !ok {
+	tried, ok := t.out[offset]
+	if !ok {
 		return false
 	}
 	delete(t.out, offset)
-	t.abandoned[offset] = struct{}{}
+	t.abandoned[offset] = tried
 	return true
 }
 
 // Mark is what to commit now: with the promise to hand out nothing at or
-// above ahead records beyond Next. rewind is read back of the journal in
+// above ahead records beyond Next, and to try nothing at or above [Spare]
+// records, or ahead if that is less, beyond Tried. rewind is read back of the journal in
 // addition. Report the commit's success with [Tracker.Committed].
 func (t *Tracker) Mark(ahead, rewind int64) Mark {
 	m := Mark{
 		Low: t.low, Done: slices.Clone(t.done), Journal: -1,
 		Limit: max(t.next+ahead, t.limit, min(t.before.Limit, Unlimited)),
 	}
+	m.Tried = min(max(t.tried+min(ahead, Spare), t.spare, t.doubtful()), m.Limit)
 	switch {
 	case t.head < 0:
 	case t.low < t.before.Limit: // what the owner before handed out is not all done
@@ -200,6 +226,25 @@ func (t *Tracker) Mark(ahead, rewind int64) Mark {
 	}
 	return m
 }
+
+// Last is what to commit when nothing will be tried any more: a [Tracker.Mark]
+// whose Tried is one above the highest record tried whose end is not known.
+func (t *Tracker) Last(ahead, rewind int64) Mark {
+	m := t.Mark(ahead, rewind)
+	m.Tried = t.doubtful()
+	for _, some := range []map[int64]bool{t.out, t.abandoned} {
+		for offset, tried := range some {
+			if tried {
+				m.Tried = max(m.Tried, offset+1)
+			}
+		}
+	}
+	return m
+}
+
+// doubtful is below where there are records whose end owners before did not
+// come to tell.
+func (t *Tracker) doubtful() int64 { return max(t.low, min(t.before.Tried, Unlimited)) }
 
 // floor is from where the journal must be read for all that is not done.
 func (t *Tracker) floor() int64 {
@@ -214,8 +259,12 @@ func (t *Tracker) floor() int64 {
 	return t.floors[0].journal
 }
 
-// Committed says that m stands: records below its limit may be handed out.
-func (t *Tracker) Committed(m Mark) { t.limit = max(t.limit, m.Limit) }
+// Committed says that m stands: records below its limits may be handed out and
+// tried.
+func (t *Tracker) Committed(m Mark) {
+	t.limit = max(t.limit, m.Limit)
+	t.spare = max(t.spare, m.Tried)
+}
 
 // Full says that the record at offset must not be taken yet: with it, the
 // metadata might outgrow [MaxBytes] before what is handed out is done, and the
@@ -232,7 +281,7 @@ func (t *Tracker) Full(offset int64) bool {
 	if len(t.done)*(2*digits(offset-t.low)+2) <= room {
 		return false
 	}
-	return len(Mark{Low: t.low, Done: t.done, Limit: t.limit, Journal: max(t.head, 0)}.text()) > room
+	return len(Mark{Low: t.low, Done: t.done, Limit: t.limit, Tried: t.limit, Journal: max(t.head, 0)}.text()) > room
 }
 
 // digits is how long a number is in the metadata.

@@ -91,6 +91,8 @@ func TestBreakages(t *testing.T) {
 		{noLeaseCheck, nil},
 		{noSecondCheck, func(r *rules) { r.hold = []bool{true} }},
 		{noLimit, func(r *rules) { r.dispatchers, r.faults, r.rewind, r.repeats, r.hold = 1, 2, 0, false, []bool{true} }},
+		{triedUntold, nil},
+		{cleanAlways, nil},
 		{sameAttempt, nil},
 		{forgetDeparted, func(r *rules) { r.dispatchers, r.rewind, r.repeats = 1, 0, false }},
 		{toldLate, func(r *rules) { r.rewind = 0 }},

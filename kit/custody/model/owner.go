@@ -93,8 +93,20 @@ func (w *world) outweighs(old, n note) bool {
 // commit is fenced, and answered unless heard is false. keep cuts the done
 // spans to so many; negative for all.
 func (w *world) commit(i, p, keep int, heard bool) {
+	w.commitAs(i, p, keep, heard, w.dispatchers[i].sessions[p].tracker.Mark(ahead, w.rewind))
+}
+
+// last is the commit of a session that ends well.
+func (w *world) last(i, p int) {
+	m := w.dispatchers[i].sessions[p].tracker.Last(ahead, w.rewind)
+	if w.break_ == cleanAlways {
+		m.Tried = m.Low
+	}
+	w.commitAs(i, p, -1, true, m)
+}
+
+func (w *world) commitAs(i, p, keep int, heard bool, m mark.Mark) {
 	s := w.dispatchers[i].sessions[p]
-	m := s.tracker.Mark(ahead, w.rewind)
 	if keep >= 0 {
 		m.Done = m.Done[:keep]
 	}
@@ -145,7 +157,7 @@ func (w *world) handle(d *dispatcher, p int, offset int64, r release) {
 		d.jobs[n].offsets = append(d.jobs[n].offsets, offset)
 		return
 	}
-	j := job{release: r, offsets: []int64{offset}}
+	j := job{release: r, offsets: []int64{offset}, doubt: d.sessions[p].tracker.Again(offset)}
 	known, debt := find(d.ledger[p], r), find(d.owed, r)
 	switch {
 	case known.kind.final():

@@ -180,7 +180,7 @@ func (w *world) leave(i int) {
 			continue
 		}
 		if s.tracker != nil {
-			w.commit(i, p, -1, true)
+			w.last(i, p)
 		}
 		s.current = false
 		w.excuse(d, p)

@@ -46,11 +46,19 @@ func (w *world) jobSteps(i, n int, can, fault offer) {
 }
 
 // arm is the last look before the dot. Mail to be held when in doubt is noted
-// first, and looks once more when the note stands.
-func (w *world) arm(_ *dispatcher, j *job) {
-	j.phase = armed
+// first, and looks once more when the note stands; other mail has to be within
+// what a commit has promised, or waits for the next.
+func (w *world) arm(d *dispatcher, j *job) {
 	if w.holds(j.mail) {
 		j.phase = noting
+		return
+	}
+	may := true
+	if s := d.sessions[w.home(j.mail)]; s != nil && len(j.offsets) > 0 {
+		s.change(func(t *mark.Tracker) { may = t.Try(j.offsets[0]) })
+	}
+	if may || w.break_ == triedUntold {
+		j.phase = armed
 	}
 }
 
@@ -75,6 +83,12 @@ func (w *world) dot(d *dispatcher, j *job) {
 	if f.dots > 1+f.excuses+f.decisions {
 		w.wrong("mail %c was sent %d times, only %d of them after a dot that nobody could tell the end of", 'A'+j.mail, f.dots, f.excuses)
 	}
+	if bit := uint8(1) << j.attempt; !w.holds(j.mail) && !j.doubt {
+		if f.unaware&bit != 0 {
+			w.wrong("mail %c was sent a second time, and neither sender knew", 'A'+j.mail)
+		}
+		f.unaware |= bit
+	}
 	if w.break_ == completeAtDot {
 		w.complete(d, j, -1)
 	}
@@ -91,7 +105,7 @@ func (w *world) doubt(d *dispatcher, j *job) {
 	case w.holds(j.mail) && w.break_ != doubtSentAgain:
 		w.settle(d, j, held)
 	default:
-		j.phase, j.sent, j.excused = begun, false, false
+		j.phase, j.sent, j.excused, j.doubt = begun, false, false, true
 	}
 }
 

@@ -47,6 +47,8 @@ const (
 	commitUnread   breakage = "a commit's journal position is the journal's end"
 	doubtSentAgain breakage = "mail in doubt is sent again though it is to be held"
 	toldLate       breakage = "a record is told again after its outcome is out of the reach of the rewind"
+	triedUntold    breakage = "mail is tried beyond what a commit has promised"
+	cleanAlways    breakage = "a last commit tells of nothing tried, whatever is in flight"
 	forgetFirst    breakage = "the waiting room forgets a mail before its release is acknowledged"
 )
 
@@ -106,6 +108,7 @@ type job struct {
 	sent    bool    // its dot, since it was begun
 	over    bool    // its lease has ended
 	noted   bool    // that it is being sent
+	doubt   bool    // it knows that there may have been a dot before
 	excused bool    // the end of its lease or of its owner was counted already
 	offsets []int64 // records that end with it, of the session at hand
 }
@@ -136,7 +139,8 @@ type seat struct {
 // fate is what is true of a mail.
 type fate struct {
 	dots, excuses, decisions uint8
-	kept                     kind // the final event that counts
+	unaware                  uint8 // attempts with a dot whose sender knew of no other, a bit each
+	kept                     kind  // the final event that counts
 }
 
 // world is one state.
@@ -237,7 +241,7 @@ func (w *world) key() string {
 	b = notes(append(b, 'd'), w.deferrals)
 	for m := range w.room {
 		s, f := w.room[m], w.fates[m]
-		b = append(b, s.state, s.attempt, s.departed, f.dots, f.excuses, f.decisions, byte(f.kept))
+		b = append(b, s.state, s.attempt, s.departed, f.dots, f.excuses, f.decisions, f.unaware, byte(f.kept))
 	}
 	parts := make([]string, len(w.dispatchers))
 	for i := range w.dispatchers {
@@ -260,7 +264,7 @@ func (d *dispatcher) key() string {
 		b = notes(append(b, 'l'), d.ledger[p])
 	}
 	for _, j := range d.jobs {
-		b = append(b, 'j', j.mail, j.attempt, byte(j.phase), byte(j.wants), bit(j.sent), bit(j.over), bit(j.noted), bit(j.excused))
+		b = append(b, 'j', j.mail, j.attempt, byte(j.phase), byte(j.wants), bit(j.sent), bit(j.over), bit(j.noted), bit(j.excused), bit(j.doubt))
 		for _, o := range j.offsets {
 			b = append(b, byte(o))
 		}

@@ -94,7 +94,7 @@ func (c *carrier) hangUp() {
 // carry makes one attempt at a mail and sees to what came of it.
 func (c *carrier) carry(j *job) site.Verdict {
 	begin := c.Now()
-	if j.leaving() || c.Journal.Admit(j.lease.Context(), j.lane.Name) != nil {
+	if j.leaving() || c.Journal.Admit(j.lease.Context(), j.lane.Name) != nil || !j.holds() && j.lease.Try(j.lease.Context()) != nil || j.leaving() { // the wait may have outlasted the lease
 		c.abandon(j)
 		return site.Verdict{}
 	}
@@ -284,7 +284,12 @@ func (c *carrier) send(j *job) session.Result {
 	r := c.session.Send(line, session.Mail{
 		From: path, To: j.mail.Recipient, UTF8: j.mail.UTF8, Priority: priority(j), Body: j.signed.Message,
 		Deadline: time.Now().Add(j.mail.ExpiresAt.Sub(c.Now())), Timeouts: timeouts,
-		Begin: func() error { return c.may(j) },
+		Begin: func() error {
+			if j.lease.Draining() {
+				return errLease // nothing of it is on the wire yet
+			}
+			return c.may(j)
+		},
 		Commit: func() error {
 			j.bound.Store(true) // before the lease is looked at: see Lane.Handle
 			if err := c.may(j); err != nil || !j.holds() {

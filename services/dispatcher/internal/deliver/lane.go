@@ -72,8 +72,11 @@ type job struct {
 	once    sync.Once
 }
 
-// leaving says that the job must not be begun, or begun again.
-func (j *job) leaving() bool { return j.lease.Draining() || j.lease.Context().Err() != nil }
+// leaving says that the job must not be begun, or begun again: its lease is on
+// its way out, or does not hold for certain.
+func (j *job) leaving() bool {
+	return j.lease.Draining() || j.lease.Context().Err() != nil || !j.lease.Alive()
+}
 
 // traceparent names the delivery's span.
 func (j *job) traceparent() string {
@@ -166,6 +169,9 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		}
 		j.doubt = true
 		e.Metrics.duplicate(j.ctx, j.lane.Name)
+	} else if d.Again() && !j.holds() { // which would have told that it was at the dot
+		j.doubt = true
+		e.Metrics.orphan(j.ctx, j.lane.Name)
 	}
 	if rule := e.Routes.Lookup(mail.Domain, mail.Tenant, mail.Lane); rule.Type != route.MX {
 		e.route(j) // nothing to look up

@@ -22,6 +22,7 @@ type Metrics struct {
 	duplicates metric.Int64Counter
 	lookups    metric.Float64Histogram
 	seconds    metric.Int64Counter
+	orphans    metric.Int64Counter
 	parked     metric.Int64Counter
 	known      sync.Map // of *options by label
 	looked     [2][]metric.RecordOption
@@ -43,11 +44,14 @@ func NewMetrics(m metric.Meter, lanes []string) (*Metrics, error) {
 		metric.WithDescription("Mails delivered although an earlier try may have delivered them as well; their events say so."))
 	parked, err7 := m.Int64Counter("kurir_dispatcher_parked",
 		metric.WithDescription("Mails of slow sites sent to the waiting room until their turn."))
-	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
+	orphans, err8 := m.Int64Counter("kurir_dispatcher_orphans",
+		metric.WithDescription("Mails taken over from a dispatcher that ended without a word and may have been sending them; their events say so."))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8); err != nil {
 		return nil, fmt.Errorf("making metrics: %w", err)
 	}
 	for _, lane := range lanes {
 		seconds.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane)))    //nolint:forbidigo // no call to trace
+		orphans.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane)))    //nolint:forbidigo // no call to trace
 		parked.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane)))     //nolint:forbidigo // no call to trace
 		duplicates.Add(context.Background(), 0, metric.WithAttributes(attribute.String("lane", lane))) //nolint:forbidigo // no call to trace
 		for _, kind := range []journal.Kind{journal.Attempted, journal.Deferred, journal.Held, journal.Delivered, journal.Bounced, journal.Expired} {
@@ -55,7 +59,7 @@ func NewMetrics(m metric.Meter, lanes []string) (*Metrics, error) {
 		}
 	}
 	made := &Metrics{
-		attempts: attempts, final: final, took: took, duplicates: duplicates, lookups: lookups, seconds: seconds, parked: parked,
+		attempts: attempts, final: final, took: took, duplicates: duplicates, lookups: lookups, seconds: seconds, orphans: orphans, parked: parked,
 	}
 	for i, result := range []string{"ok", "failed"} {
 		made.looked[i] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("result", result)))}
@@ -109,6 +113,10 @@ func (m *Metrics) duplicate(ctx context.Context, lane string) {
 
 func (m *Metrics) second(ctx context.Context, lane string) {
 	m.seconds.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane)))
+}
+
+func (m *Metrics) orphan(ctx context.Context, lane string) {
+	m.orphans.Add(ctx, 1, metric.WithAttributes(attribute.String("lane", lane)))
 }
 
 func (m *Metrics) park(ctx context.Context, lane string) {
