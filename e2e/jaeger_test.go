@@ -44,7 +44,7 @@ func TestJaeger(t *testing.T) {
 	t.Setenv("JAEGER_QUERY_LISTEN", query)
 	harness.Run(t, binary, query, "--config", config)
 
-	m := harness.Start(t, harness.Options{TraceEndpoint: otlp})
+	m := harness.Start(t, harness.Options{TraceEndpoint: otlp, OwnBroker: true})
 	root, _ := journey(t, m, otlp)
 	harness.Eventually(t, func() error {
 		found, err := readTrace(query, root.TraceID().String())

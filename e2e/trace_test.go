@@ -35,7 +35,7 @@ var stations = [][2]string{
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	spans := harness.NewCollector(t)
-	m := harness.Start(t, harness.Options{TraceEndpoint: spans.Addr()})
+	m := harness.Start(t, harness.Options{TraceEndpoint: spans.Addr(), OwnBroker: true})
 	root, id := journey(t, m, spans.Addr())
 
 	harness.Eventually(t, func() error {
