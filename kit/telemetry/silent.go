@@ -36,7 +36,7 @@ func (t silentTracer) Start(ctx context.Context, name string, opts ...trace.Span
 		id := trace.TraceID(append(word(), word()...))
 		parent = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id})
 		if t.roots.ShouldSample(sdktrace.SamplingParameters{
-			ParentContext: context.Background(), TraceID: id, Name: name, Kind: cfg.SpanKind(),
+			ParentContext: trace.ContextWithSpanContext(ctx, trace.SpanContext{}), TraceID: id, Name: name, Kind: cfg.SpanKind(),
 		}).Decision == sdktrace.RecordAndSample {
 			parent = parent.WithTraceFlags(trace.FlagsSampled)
 		}
@@ -47,5 +47,5 @@ func (t silentTracer) Start(ctx context.Context, name string, opts ...trace.Span
 
 // word is eight random bytes, not all zero: an id of zeros is none.
 func word() []byte {
-	return binary.BigEndian.AppendUint64(make([]byte, 0, 16), rand.Uint64()|1) //nolint:gosec // an id, no secret
+	return binary.BigEndian.AppendUint64(make([]byte, 0, 16), rand.Uint64()|1)
 }

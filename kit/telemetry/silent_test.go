@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"context"
 	"io"
 	"testing"
 
@@ -19,7 +20,7 @@ func TestSilent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = tel.Shutdown(t.Context()) }()
+		t.Cleanup(func() { _ = tel.Shutdown(context.WithoutCancel(t.Context())) })
 		tracer := tel.Tracer("test")
 		ctx, span := tracer.Start(t.Context(), "root")
 		root := span.SpanContext()

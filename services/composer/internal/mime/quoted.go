@@ -9,14 +9,14 @@ const quotedLine = 75
 // ends as CRLF. What mime/quotedprintable writes for s, in less than half the time.
 func appendQuoted(b []byte, s string) []byte {
 	at := 0 // characters in the line
-	for len(s) > 0 {
+	for s != "" {
 		run := 0
 		for run < len(s) && literal(s[run]) {
 			run++
 		}
 		line := s[:run]
 		s = s[run:]
-		for len(line) > 0 {
+		for line != "" {
 			if at == quotedLine {
 				b, at = append(b, "=\r\n"...), 0
 			}

@@ -38,6 +38,7 @@ func (t *txn) admit(ctx context.Context, ops []op, verdicts []admission.Verdict)
 		return t.decide(ctx, ops, verdicts)
 	}
 	enter := t.StmtContext(ctx, t.hot.enter)
+	defer func() { _ = enter.Close() }()
 	for i, o := range ops {
 		if o.admit == nil {
 			continue
@@ -243,6 +244,7 @@ func (t *txn) confirm(ctx context.Context, keys []admission.Key) error {
 	slices.SortFunc(keys, compareKeys)
 	if t.hot != nil {
 		confirm := t.StmtContext(ctx, t.hot.confirm)
+		defer func() { _ = confirm.Close() }()
 		for _, k := range keys {
 			if _, err := confirm.ExecContext(ctx, k.Tenant, k.Value); err != nil {
 				return err

@@ -309,7 +309,7 @@ func (s *Store) Postpone(ctx context.Context, refs []waiting.Ref, wake time.Time
 func (s *Store) amend(ctx context.Context, refs []waiting.Ref, q string, args ...any) error {
 	return s.portions(ctx, rankDue, len(refs), func(ctx context.Context, t *txn, from int) (int, error) {
 		to := from + s.most(len(refs)-from)
-		return to, t.exec(ctx, q+named(refs[from:to]), append(args[:len(args):len(args)], names(refs[from:to])...)...)
+		return to, t.exec(ctx, q+named(refs[from:to]), append(slices.Clip(args), names(refs[from:to])...)...)
 	})
 }
 

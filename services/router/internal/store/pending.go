@@ -52,14 +52,14 @@ func (s *Store) Pending(ctx context.Context, before time.Time) ([]admission.Open
 
 // Absent implements admission.Unfinished.
 func (s *Store) Absent(ctx context.Context, key admission.Key) error {
-	_, err := s.exec(ctx, rankPeople, `UPDATE idempotency SET pending = ? WHERE tenant = ? AND idem_key = ? AND pending = ?`,
+	_, err := s.exec(ctx, `UPDATE idempotency SET pending = ? WHERE tenant = ? AND idem_key = ? AND pending = ?`,
 		absent, key.Tenant, key.Value, pending)
 	return s.fault("noting a key whose mail is nowhere", err)
 }
 
 // Swept implements admission.Unfinished.
 func (s *Store) Swept(ctx context.Context, before time.Time) error {
-	_, err := s.exec(ctx, rankPeople, `INSERT INTO progress (name, at) VALUES (?, ?)
+	_, err := s.exec(ctx, `INSERT INTO progress (name, at) VALUES (?, ?)
 		ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE excluded.at > progress.at`, swept, micros(before))
 	return s.fault("noting how far keys were swept", err)
 }

@@ -31,7 +31,7 @@ func (s *Store) Begin(ctx context.Context, id string, now time.Time, again bool)
 
 // Done implements dead.Ledger.
 func (s *Store) Done(ctx context.Context, id string, now time.Time) error {
-	_, err := s.exec(ctx, rankPeople, `UPDATE replays SET done = ? WHERE dead_id = ?`, micros(now), id)
+	_, err := s.exec(ctx, `UPDATE replays SET done = ? WHERE dead_id = ?`, micros(now), id)
 	return s.fault("noting a replay", err)
 }
 

@@ -140,6 +140,14 @@ func (s *Store) commits(r rank) func(ctx context.Context, ops []op) ([]admission
 	}
 }
 
+// txn is one transaction, with what it changed in the count of each lane.
+type txn struct {
+	*sql.Tx
+	db    *db.DB
+	hot   *hot
+	delta map[string]int64
+}
+
 // commit does hot writes, but for the counts.
 func (t *txn) commit(ctx context.Context, ops []op, verdicts []admission.Verdict) error {
 	clear(verdicts)
@@ -227,10 +235,10 @@ func (s *Store) write(ctx context.Context, r rank, fn func(ctx context.Context, 
 	return s.db.Tx(ctx, func(tx *sql.Tx) error { return fn(ctx, s.tx(tx)) })
 }
 
-// exec runs one statement when it is the turn of r, and counts the rows it
+// exec runs one statement when it is the turn of people, and counts the rows it
 // changed.
-func (s *Store) exec(ctx context.Context, r rank, q string, args ...any) (int64, error) {
-	end, err := s.turns.take(ctx, r)
+func (s *Store) exec(ctx context.Context, q string, args ...any) (int64, error) {
+	end, err := s.turns.take(ctx, rankPeople)
 	if err != nil {
 		return 0, err
 	}
@@ -248,14 +256,6 @@ func (s *Store) rankOf(lane string) rank {
 		return rankFirst
 	}
 	return rankDue
-}
-
-// txn is one transaction, with what it changed in the count of each lane.
-type txn struct {
-	*sql.Tx
-	db    *db.DB
-	hot   *hot
-	delta map[string]int64
 }
 
 func (s *Store) tx(tx *sql.Tx) *txn {

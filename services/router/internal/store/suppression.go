@@ -44,7 +44,7 @@ func (s *Store) Suppress(ctx context.Context, e suppression.Entry) (suppression.
 
 // Unsuppress removes an entry and tells whether there was one.
 func (s *Store) Unsuppress(ctx context.Context, tenant string, key mail.Key) (bool, error) {
-	n, err := s.exec(ctx, rankPeople, `DELETE FROM suppressions WHERE recipient = ? AND tenant = ?`, key[:], tenant)
+	n, err := s.exec(ctx, `DELETE FROM suppressions WHERE recipient = ? AND tenant = ?`, key[:], tenant)
 	return n > 0, s.fault("removing a suppression", err)
 }
 
@@ -104,7 +104,7 @@ func (s *Store) Purge(ctx context.Context, keys, left time.Time) (int64, error) 
 			(SELECT mail_id FROM departures WHERE left_at < ? ORDER BY left_at LIMIT ?)`, left},
 	} {
 		for {
-			n, err := s.exec(ctx, rankPeople, p.q, micros(p.before), s.bite())
+			n, err := s.exec(ctx, p.q, micros(p.before), s.bite())
 			if err != nil {
 				return total, s.fault("purging", err)
 			}

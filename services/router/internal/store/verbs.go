@@ -89,7 +89,7 @@ func (s *Store) change(ctx context.Context, sc waiting.Scope, set string, setArg
 			if sc.Held {
 				still += ` AND held = 1`
 			}
-			n, err := s.exec(ctx, rankPeople, `UPDATE waiting SET `+set+`
+			n, err := s.exec(ctx, `UPDATE waiting SET `+set+`
 				WHERE mail_id IN (`+marks(len(part))+`) AND `+still, append(append([]any(nil), setArgs...), part...)...)
 			if err != nil {
 				return total, s.fault("changing waiting mail", err)
