@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -199,13 +198,7 @@ func TestCommitBeyondTheLog(t *testing.T) {
 	_, c, p := one(t)
 	put(t, p, lane, 0, "a", "b")
 	put(t, p, outcome, 0, "a delivered", "b deferred")
-	res, err := c.Kafka().OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{
-		GroupID: "dispatcher", GenerationID: -1,
-		Topics: map[string][]kafka.OffsetCommit{lane: {{Partition: 0, Offset: 100, Metadata: "k12;0;"}}},
-	})
-	if err != nil || res.Topics[lane][0].Error != nil {
-		t.Fatalf("OffsetCommit() = %+v, %v", res, err)
-	}
+	brokertest.Commit(t, c, "dispatcher", lane, 0, 100, "k12;0;")
 	e, h := newEyes(), newHands()
 	watched(t, c, e.Telemetry, h, quick())
 	got := h.take(t, 2)
