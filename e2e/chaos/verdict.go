@@ -226,8 +226,8 @@ func explain(prev, next Copy, told []Told, strokes []Stroke) (window Window, why
 	// Away from the broker nobody can be told, and another takes over.
 	away := struck(prev.Data.Add(-2*session), brokerName, name+">"+brokerName) ||
 		slices.ContainsFunc(strokes, func(s Stroke) bool { return s.Act == Freeze && s.hits(prev.Data.Add(-2*session), next.Data, name) })
-	for _, t := range told {
-		if t.Event.GetType() == eventsv1.EventType_EVENT_TYPE_DELIVERED && t.Written.Before(next.Data) && t.Written.After(prev.Data) && !away {
+	for _, t := range told { // written in whole milliseconds
+		if t.Event.GetType() == eventsv1.EventType_EVENT_TYPE_DELIVERED && t.Written.Before(next.Data.Truncate(time.Millisecond)) && t.Written.After(prev.Data) && !away {
 			return "", fmt.Sprintf("copy 1 of %s was written down as delivered at %s", prev.At.Format(clock), t.Written.Format(clock))
 		}
 	}

@@ -36,8 +36,9 @@ func (r *Record) size() int64 {
 // goroutine per partition; different partitions call at once.
 type Handler interface {
 	// Recover takes each journal record of a newly assigned partition, oldest
-	// first, before the partition's first Handle. The record's Partition is
-	// the assigned one. It must not block.
+	// first, before the partition's first Handle, and for a while each that was
+	// written since, before records that were given back come again. The
+	// record's Partition is the assigned one. It must not block.
 	Recover(ctx context.Context, r Record)
 	// Handle takes d over. It returns promptly: to apply back-pressure it may
 	// block, at most until d.Context() ends. Every d must be completed or

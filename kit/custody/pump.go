@@ -17,6 +17,9 @@ const (
 	// refreshPatience bounds the question who leads what; the client hears of
 	// it by itself a little later.
 	refreshPatience = 500 * time.Millisecond
+	// lateWords, and three sessions, is how long after a takeover owners before
+	// may have something to say.
+	lateWords = 10 * time.Second
 )
 
 // pump takes the partition over and hands its records out until reading ends.
@@ -40,9 +43,22 @@ func (p *partition) pump(reading context.Context) {
 	}
 	p.log.DebugContext(reading, "partition recovered", slog.Int64("watermark", m.Low),
 		slog.Int64("done_above", m.Count()), slog.Int64("journal_records", max(0, journal.Last-journal.First)))
+	begun := time.Now()
 	for reading.Err() == nil {
 		p.read(reading)
+		if time.Since(begun) < 3*p.session.consumer.cfg.Session+lateWords {
+			journal = p.late(reading, journal)
+		}
 	}
+}
+
+// late reads what was written to the journal since it was read last: an owner
+// before us tells how mail ended that it had at the dot as it lost its lease.
+func (p *partition) late(ctx context.Context, read broker.Bounds) broker.Bounds {
+	if b, ok := p.journalBounds(ctx, mark.Mark{Journal: read.Last}); ok && p.recover(ctx, b) {
+		return b
+	}
+	return read
 }
 
 // resume asks for the last commit and makes the mark to go on from.

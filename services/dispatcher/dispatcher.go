@@ -15,6 +15,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -195,6 +196,7 @@ func (s *Service) engine(cfg Config, lanes lane.Set) deliver.Config {
 		c.Workers[l.Name], c.Lookups[l.Name], c.Outstanding[l.Name] = b.Workers, b.Lookups, b.Outstanding
 		c.Bytes[l.Name] = b.Bytes
 	}
+	c.Session = cmp.Or(cfg.Lease.Session, custody.Default().Session)
 	if s.inbox != nil {
 		c.Sandbox = s.inbox.Addr().String()
 	}

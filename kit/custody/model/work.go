@@ -62,12 +62,12 @@ func (w *world) arm(d *dispatcher, j *job) {
 	}
 }
 
-// settle has an outcome written. A deferral is not begun without a lease: the
-// next owner may be sending the mail.
+// settle has an outcome written. What is no reply to a dot is not begun without
+// a lease: the next owner may be sending the mail.
 func (w *world) settle(d *dispatcher, j *job, k kind) {
 	d.owed = owe(d.owed, note{j.release, k, j.noted})
 	j.phase, j.wants = writing, k
-	if k == deferred && j.over {
+	if (k == deferred || k == bounced) && j.over {
 		w.giveBack(d, j)
 	}
 }

@@ -58,6 +58,9 @@ type Config struct {
 	Sites site.Config
 	// Sandbox is where the sandbox inbox takes mail; empty without one.
 	Sandbox string
+	// Session is the time after which a lane's owner that is not heard of loses
+	// its lease.
+	Session time.Duration
 }
 
 // Deps are what the engine works with; all are required.
@@ -203,7 +206,7 @@ func (e *Engine) sweep() {
 	}
 	for j, at := range e.waiting {
 		switch {
-		case j.leaving() || !now.Before(j.mail.ExpiresAt):
+		case j.leaving() || !j.listens && !now.Before(j.mail.ExpiresAt):
 			gone = append(gone, j)
 		case !now.Before(at):
 			due = append(due, j)
@@ -221,6 +224,10 @@ func (e *Engine) sweep() {
 		}
 	}
 	for _, j := range due {
+		if j.listens {
+			e.abandon(j)
+			continue
+		}
 		j.calm = e.Gate.Urgent(j.lane.Name)
 		e.lookups.Go(func() { e.route(j) })
 	}

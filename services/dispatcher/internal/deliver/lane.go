@@ -64,6 +64,7 @@ type job struct {
 	hosts   []dns.Host // of the MX route, best first
 	signed  *dkim.Signed
 	tries   uint32 // in this release
+	listens bool   // for its last owner's word; it is given back then
 	calm    func() // says at the gate that the mail is not in work any more
 	noted   int64  // where its last committing note lies; -1 for nowhere
 	doubt   bool   // an earlier try may have delivered it
@@ -164,6 +165,10 @@ func (l *Lane) Handle(d *custody.Delivery) {
 	j.tries = known.Sequence // of what an earlier owner tried and could not end
 	if known.Kind == journal.Committing {
 		if j.holds() {
+			if l.ledger.ask(d.Partition, mail.Key) {
+				e.listen(j)
+				return
+			}
 			e.hold(j, journal.Outcome{Sequence: known.Sequence, Stage: outcome.StageDot, Verdict: outcome.Classify(outcome.Failure{Stage: outcome.StageDot, Cause: outcome.Lost})})
 			return
 		}

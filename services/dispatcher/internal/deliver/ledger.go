@@ -38,6 +38,7 @@ func (d debt) counts(known journal.Settled) bool {
 type shelf struct {
 	entries map[journal.Key]*list.Element
 	order   *list.List // of shelved, the oldest first
+	asked   map[journal.Key]struct{}
 }
 
 type shelved struct {
@@ -56,12 +57,12 @@ func (l *ledger[J]) recall(partition int, key journal.Key, known journal.Settled
 	defer l.mu.Unlock()
 	s, ok := l.settled[partition]
 	if !ok {
-		s = &shelf{entries: map[journal.Key]*list.Element{}, order: list.New()}
+		s = &shelf{entries: map[journal.Key]*list.Element{}, order: list.New(), asked: map[journal.Key]struct{}{}}
 		l.settled[partition] = s
 	}
 	if at, ok := s.entries[key]; ok {
 		old, isShelved := at.Value.(shelved)
-		if isShelved && old.known.Outweighs(known) {
+		if isShelved && (old.known.Offset > known.Offset || old.known.Outweighs(known)) { // read already, or outweighed
 			return
 		}
 		s.order.Remove(at)
@@ -134,6 +135,20 @@ func (l *ledger[J]) begin(partition int, key journal.Key, job J, meet func(J) bo
 	}
 	l.flight[key] = job
 	return known, true
+}
+
+// ask says whether it is the first time that is asked of a mail of the
+// partition, since it was taken over.
+func (l *ledger[J]) ask(partition int, key journal.Key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, ok := l.settled[partition]
+	if !ok {
+		return false
+	}
+	_, asked := s.asked[key]
+	s.asked[key] = struct{}{}
+	return !asked
 }
 
 // end takes a job out of flight. last is called under the lock: nobody can

@@ -14,9 +14,15 @@ import (
 )
 
 // settle writes down what ended this release of the mail and lets go of its
-// record.
+// record. What is not the reply to a dot is for the mail's owner to say: without
+// a lease it is not said, unless this process gets the mail again.
 func (e *Engine) settle(j *job, o journal.Outcome) {
 	e.complete(j, &o)
+	if !o.Answered() && !j.lease.Alive() {
+		j.home.ledger.owe(j.mail.Key, o, j.noted)
+		e.abandon(j)
+		return
+	}
 	e.observe(j, o)
 	e.write(j, o)
 }
@@ -197,6 +203,17 @@ func (c *carrier) doubt(j *job, o journal.Outcome, f outcome.Failure) site.Verdi
 	j.doubt = true
 	kind := c.later(j, o)
 	return site.Verdict{Deferred: kind != journal.Expired, Error: o.Reply.Text}
+}
+
+// listen has a mail wait that its last owner had at the dot: if that process
+// lives, the reply may be on its way. After a session's time the record is given
+// back, and comes again once what was written meanwhile is read.
+func (e *Engine) listen(j *job) {
+	j.calm()
+	j.listens = true
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting[j] = e.Now().Add(e.cfg.Session)
 }
 
 // hold sends the mail to the waiting room for a decision.

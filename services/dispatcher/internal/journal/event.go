@@ -81,6 +81,12 @@ type Outcome struct {
 	Traceparent string
 }
 
+// Answered says that the outcome is the server's reply to the final dot. It
+// stands whoever owns the mail by now; all else is for its owner to say.
+func (o Outcome) Answered() bool {
+	return o.Kind == Delivered || o.Kind == Bounced && o.Stage == outcome.StageDot
+}
+
 // Reason is the outcome in words, for the waiting room.
 func (o Outcome) Reason() string {
 	if o.Reply.Text != "" {
