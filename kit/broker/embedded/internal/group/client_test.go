@@ -23,21 +23,40 @@ const partitions = 3
 // as a group of kafka-go asks for.
 type served struct {
 	t    *testing.T
+	dir  string
 	addr net.Addr
+	end  func() // the server's; safe to call twice
 }
 
 func serve(t *testing.T) *served {
 	t.Helper()
-	c, err := group.Open(group.Config{Dir: t.TempDir(), Sync: true, MaxSession: time.Minute})
+	s := &served{t: t, dir: t.TempDir(), addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}
+	s.start()
+	t.Cleanup(func() { s.end() })
+	return s
+}
+
+// restart ends the server and starts another on the same port and directory.
+func (s *served) restart() {
+	s.t.Helper()
+	s.end()
+	s.start()
+}
+
+func (s *served) start() {
+	t := s.t
+	t.Helper()
+	c, err := group.Open(group.Config{Dir: s.dir, Sync: true, MaxSession: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := lc.Listen(t.Context(), "tcp", s.addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr := l.Addr().(*net.TCPAddr)
+	s.addr = addr
 	apis := c.APIs()
 	apis[int16(kmsg.Metadata)] = wire.Typed(0, 6,
 		func(_ context.Context, r *wire.Request, q *kmsg.MetadataRequest) *kmsg.MetadataResponse {
@@ -62,15 +81,14 @@ func serve(t *testing.T) *served {
 			res.NodeID, res.Host, res.Port = 1, r.Host, r.Port
 			return res
 		})
-	s := wire.NewServer(t.Context(), wire.Config{APIs: apis, Log: slog.New(slog.DiscardHandler)})
-	s.Open(wire.Door{Listener: l, Host: addr.IP.String(), Port: int32(addr.Port), Conns: 100})
-	t.Cleanup(func() {
+	server := wire.NewServer(t.Context(), wire.Config{APIs: apis, Log: slog.New(slog.DiscardHandler)})
+	server.Open(wire.Door{Listener: l, Host: addr.IP.String(), Port: int32(addr.Port), Conns: 100})
+	s.end = sync.OnceFunc(func() {
 		if err := c.Close(); err != nil {
 			t.Errorf("Close() = %v", err)
 		}
-		s.Close()
+		server.Close()
 	})
-	return &served{t: t, addr: addr}
 }
 
 func (s *served) client() *kafka.Client {
@@ -219,4 +237,122 @@ func TestKafkaGo(t *testing.T) {
 	if err != nil || deleted.Errors["g"] != nil {
 		t.Errorf("DeleteGroups() = %+v, %v", deleted, err)
 	}
+}
+
+// TestKafkaGoRestart restarts the server in the middle of a generation of two.
+func TestKafkaGoRestart(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	one, two := &client{s: s, c: s.client()}, &client{s: s, c: s.client()}
+	one.join()
+	var work sync.WaitGroup
+	work.Go(two.join)
+	for one.beat() == nil { // until two is there
+	}
+	one.join()
+	work.Wait()
+	if len(one.share)+len(two.share) != partitions || one.generation != two.generation {
+		t.Fatalf("dealt %v and %v, want all partitions in one generation", one, two)
+	}
+
+	s.restart()
+	for _, m := range []*client{one, two} {
+		m.c = s.client() // connects anew
+		if err := m.beat(); err != nil {
+			t.Errorf("Heartbeat() after a restart = %v, want nil: nothing has changed", err)
+		}
+		gen := &kafka.Generation{ID: int32(m.generation), GroupID: "g", MemberID: m.id}
+		if err := s.commit(m.c, gen, m.share[0], 5, ""); err != nil {
+			t.Errorf("commit after a restart = %v, want nil", err)
+		}
+	}
+
+	s.restart()
+	one.c, two.c = s.client(), s.client()
+	three := &client{s: s, c: s.client()}
+	work.Go(three.join)
+	for one.beat() == nil { // until three is there
+	}
+	one.join() // two never comes back
+	work.Wait()
+	if silent := time.Since(two.sent); silent < clientSession {
+		t.Errorf("share of a silent member dealt %v after its heartbeat, want not before %v", silent, clientSession)
+	}
+	if n := len(one.share) + len(three.share); n != partitions || three.generation != one.generation {
+		t.Errorf("%d partitions dealt in generations %d and %d, want %d in one", n, one.generation, three.generation, partitions)
+	}
+	if err := two.beat(); !errors.Is(err, kafka.UnknownMemberId) {
+		t.Errorf("Heartbeat() of the one that was silent = %v, want %v", err, kafka.UnknownMemberId)
+	}
+}
+
+// clientSession is the session timeout of a client's member.
+const clientSession = 2 * time.Second
+
+// client is a member by single requests.
+type client struct {
+	s          *served
+	c          *kafka.Client
+	id         string
+	generation int
+	share      []int
+	sent       time.Time // the last heartbeat that was answered well
+}
+
+// join takes part in one round, and deals when it leads.
+func (m *client) join() {
+	t := m.s.t
+	var joined *kafka.JoinGroupResponse
+	for joined == nil || errors.Is(joined.Error, kafka.MemberIDRequired) {
+		var err error
+		joined, err = m.c.JoinGroup(t.Context(), &kafka.JoinGroupRequest{
+			GroupID: "g", MemberID: m.id, SessionTimeout: clientSession, RebalanceTimeout: 10 * time.Second,
+			ProtocolType: "consumer", Protocols: []kafka.GroupProtocol{{
+				Name: "range", Metadata: kafka.GroupProtocolSubscription{Topics: []string{"t"}},
+			}},
+		})
+		if err != nil {
+			t.Errorf("JoinGroup() = %v", err)
+			return
+		}
+		m.id = joined.MemberID
+	}
+	if joined.Error != nil {
+		t.Errorf("JoinGroup() = %v", joined.Error)
+		return
+	}
+	m.generation = joined.GenerationID
+	var deal []kafka.SyncGroupRequestAssignment
+	for i, other := range joined.Members {
+		a := kafka.SyncGroupRequestAssignment{MemberID: other.ID}
+		var mine []int
+		for p := i; p < partitions; p += len(joined.Members) {
+			mine = append(mine, p)
+		}
+		a.Assignment.AssignedPartitions = map[string][]int{"t": mine}
+		deal = append(deal, a)
+	}
+	dealt, err := m.c.SyncGroup(t.Context(), &kafka.SyncGroupRequest{
+		GroupID: "g", MemberID: m.id, GenerationID: m.generation, ProtocolType: "consumer", ProtocolName: "range", Assignments: deal,
+	})
+	if err != nil || dealt.Error != nil {
+		t.Errorf("SyncGroup() = %+v, %v", dealt, err)
+		return
+	}
+	m.share = dealt.Assignment.AssignedPartitions["t"]
+}
+
+func (m *client) beat() error {
+	sent := time.Now()
+	res, err := m.c.Heartbeat(m.s.t.Context(), &kafka.HeartbeatRequest{
+		GroupID: "g", MemberID: m.id, GenerationID: int32(m.generation),
+	})
+	if err != nil {
+		return err
+	}
+	if code := res.Throttle.Milliseconds(); code != 0 { // kafka-go mixes up the two
+		return kafka.Error(code)
+	}
+	m.sent = sent
+	return nil
 }

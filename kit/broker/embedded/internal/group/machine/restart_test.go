@@ -323,6 +323,30 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestOvertakenDeal saves a deal after its round is over.
+func TestOvertakenDeal(t *testing.T) {
+	t.Parallel()
+	for _, saved := range []bool{true, false} {
+		r := pair(t)
+		r.join("a", "")
+		r.join("b", "")
+		r.tickets++
+		r.note(r.g.Sync(r.now, machine.Sync{Ticket: r.tickets, Member: "a", Generation: 2}))
+		deal, waits := r.g.Unsaved(), r.tickets
+		joined := r.join("", "c")
+		if got := r.err(waits); got != kerr.RebalanceInProgress {
+			t.Errorf("sync = %v, want %v", got, kerr.RebalanceInProgress)
+		}
+		r.note(r.g.Saved(r.now, deal, saved))
+		r.state(machine.Preparing)
+		r.join("a", "")
+		r.join("b", "")
+		if got := r.replies[joined].Joined.Generation; got != 3 {
+			t.Errorf("c joined generation %d, want 3", got)
+		}
+	}
+}
+
 // FuzzRestore restores any text: what is taken for a group behaves as one.
 func FuzzRestore(f *testing.F) {
 	f.Add([]byte(`{"generation":3,"protocol_type":"consumer","protocol":"range","leader":"a","members":[` +

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -157,7 +159,8 @@ func TestCrashes(t *testing.T) {
 		d := newMemDisk(seed)
 		low, high := make(map[Key]int64), make(map[Key]int64) // acknowledged, tried
 		var ceiling int32
-		for range 6 { // lives
+		var deal, dealt int // of "g": tried, acknowledged
+		for range 6 {       // lives
 			d.fail = func() bool { return false }
 			s, err := open(d, true, slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -171,6 +174,10 @@ func TestCrashes(t *testing.T) {
 				if !ok || got.Offset < want || got.Offset > high[k] {
 					t.Fatalf("seed %d: Get(%v) = %v, %v, want %d to %d", seed, k, got.Offset, ok, want, high[k])
 				}
+			}
+			held, _ := strconv.Atoi(strings.TrimLeft(s.Deals()["g"], "-"))
+			if held < dealt || held > deal {
+				t.Fatalf("seed %d: deal %d is kept, want %d to %d", seed, held, dealt, deal)
 			}
 			live := make(map[Key]int64) // acknowledged in this life
 			faults := rng.IntN(3) * 10  // percent
@@ -196,6 +203,16 @@ func TestCrashes(t *testing.T) {
 					want := max(e.Offset, live[e.Key])
 					if got, _ := s.Get(e.Key); got.Offset != want {
 						t.Fatalf("seed %d: Get(%v) = %d, want %d", seed, e.Key, got.Offset, want)
+					}
+				}
+				if rng.IntN(4) == 0 {
+					deal++
+					text := strings.Repeat("-", rng.IntN(500)) + strconv.Itoa(deal)
+					if s.Deal("g", text).Wait() == nil {
+						dealt, held = deal, deal
+					}
+					if got := strings.TrimLeft(s.Deals()["g"], "-"); got != strconv.Itoa(held) && (held > 0 || got != "") {
+						t.Fatalf("seed %d: deal %s counts, want %d", seed, got, held)
 					}
 				}
 				if rng.IntN(20) == 0 {
@@ -249,6 +266,20 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}
 }
 
+// TestLaterKind opens a journal that a later version wrote.
+func TestLaterKind(t *testing.T) {
+	t.Parallel()
+	d := newMemDisk(0)
+	data := appendFrame([]byte(magic), record{kind: 99})
+	d.names[journalName] = &inode{data: data}
+	if _, err := open(d, true, slog.New(slog.DiscardHandler)); !errors.Is(err, errKind) {
+		t.Errorf("open() = %v, want %v", err, errKind)
+	}
+	if got := len(d.names[journalName].data); got != len(data) {
+		t.Errorf("%d bytes are left, want all %d", got, len(data))
+	}
+}
+
 // FuzzLoad reads any bytes as a journal: what it understands it can write and
 // understand again, and whatever follows a damaged frame is cut off.
 func FuzzLoad(f *testing.F) {
@@ -259,6 +290,7 @@ func FuzzLoad(f *testing.F) {
 		{kind: dropPart, key: Key{"g", "t", 3}},
 		{kind: dropTopic, key: Key{Topic: "t"}},
 		{kind: dropGroup, key: Key{Group: "g"}},
+		{kind: members, key: Key{Group: "g"}, deal: "{}"},
 	} {
 		whole = appendFrame(whole, r)
 		f.Add(append([]byte(nil), whole...))
@@ -280,7 +312,7 @@ func FuzzLoad(f *testing.F) {
 		if err := s.Put(Entry{k, Commit{Offset: 1}}).Wait(); err != nil {
 			t.Fatal(err)
 		}
-		want := len(s.Groups())
+		want, deals := len(s.Groups()), s.Deals()
 		if s, err = open(d, true, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatalf("open() of what was written = %v", err)
 		}
@@ -289,6 +321,9 @@ func FuzzLoad(f *testing.F) {
 		}
 		if got := len(s.Groups()); got != want {
 			t.Fatalf("%d groups, want %d", got, want)
+		}
+		if got := s.Deals(); !maps.Equal(got, deals) {
+			t.Fatalf("Deals() = %v, want %v", got, deals)
 		}
 	})
 }

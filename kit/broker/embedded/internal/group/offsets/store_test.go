@@ -1,6 +1,7 @@
 package offsets_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -113,6 +114,41 @@ func TestForeignFileIsRefused(t *testing.T) {
 	}
 	if _, err := offsets.Open(dir, true, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("Open() = nil, want an error: the file is not ours to overwrite")
+	}
+}
+
+func TestDeals(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, true)
+	large := strings.Repeat("m", offsets.MaxDeal)
+	for _, b := range []*offsets.Batch{
+		s.Deal("a", "1"), s.Deal("b", "1"), s.Deal("c", "1"), s.Deal("a", large), s.Deal("b", ""), s.DropGroup("c"),
+	} {
+		if err := b.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Deal("a", large+"m").Wait(); !errors.Is(err, offsets.ErrTooLarge) {
+		t.Errorf("Deal() beyond its bound = %v, want %v", err, offsets.ErrTooLarge)
+	}
+	for range 12 { // compacts on the way
+		if err := s.Deal("a", large).Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "offsets.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > 25<<20 {
+		t.Errorf("journal grew to %d bytes, want at most 25 MB", info.Size())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a": large}, open(t, dir, true).Deals()); diff != "" {
+		t.Errorf("Deals() (-want +got)\n%s", diff)
 	}
 }
 
