@@ -119,6 +119,44 @@ func TestNewOwnerFindsAMailInDoubt(t *testing.T) {
 	}
 }
 
+// A bill that was at the dot when its owner lost its lease is not held when that
+// owner, which lives, tells how it ended only after the takeover.
+func TestNewOwnerHearsALateWord(t *testing.T) {
+	t.Parallel()
+	y := build(t)
+	mx := y.host("mx.example.org", mxsim.HostConfig{})
+	y.dns.MX("example.org", "mx.example.org")
+	e := y.send(lane.Billing, "ana@example.org")
+	tell := func(kind eventsv1.EventType) {
+		m, err := y.codec.Outcome(&eventsv1.Event{
+			EventId: kind.String(), Type: kind, MailId: e.GetMailId(), Tenant: e.GetTenant(), Lane: e.GetLane(), Attempt: 1, Sequence: 1,
+			OccurredAt: e.GetAcceptedAt(), Facts: e.GetFacts(), Detail: &eventsv1.Event_AttemptDetail{AttemptDetail: &eventsv1.Attempt{}},
+		}, 0)
+		if err == nil {
+			_, err = y.producer.Produce(t.Context(), m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell(committing)
+	second := y.send(lane.Billing, "ana@example.org")
+	y.start()
+	next := y.outcomes(lane.Billing)
+	want(t, next(), e, committing)
+	want(t, next(), second, committing) // the partition is taken over, and read back
+	want(t, next(), second, delivered)
+	tell(delivered)
+	want(t, next(), e, delivered)
+	y.settled(lane.Billing, 2)
+	third := y.send(lane.Billing, "ana@example.org")
+	want(t, next(), third, committing) // and not the first one held
+	want(t, next(), third, delivered)
+	if got := mx.Stats().Mails; got != 2 {
+		t.Errorf("%d mails taken, want the two that were not at the dot", got)
+	}
+}
+
 // What a dispatcher had begun that ended without a word may go out twice, and
 // says so; what it had not, or what a committing note would tell of, does not.
 func TestNewOwnerMarksWhatMayHaveBeenSent(t *testing.T) {
