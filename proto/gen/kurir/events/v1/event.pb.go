@@ -524,7 +524,8 @@ func (BillingType) EnumDescriptor() ([]byte, []int) {
 // event_id and are one event.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Deterministic: mail id, attempt, sequence and type.
+	// Deterministic: mail id, attempt, sequence and type; of a final event mail id
+	// and type alone.
 	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	// What happened.
 	Type EventType `protobuf:"varint,2,opt,name=type,proto3,enum=kurir.events.v1.EventType" json:"type,omitempty"`
