@@ -64,7 +64,7 @@ func TestLeaseCountsFromTheQuestion(t *testing.T) {
 	t.Parallel()
 	l := newLease(10*time.Second, 20*time.Second)
 	asked := time.Now()
-	after := func(d time.Duration) time.Time { return asked.Add(d) }
+	after := asked.Add
 	if l.beat(asked, false); l.alive(after(9 * time.Second)) {
 		t.Error("alive() = true as the answer is read, though its question is a session old")
 	}

@@ -21,7 +21,7 @@ import (
 
 // lessor is a lease as a test wants it.
 type lessor struct {
-	ctx       context.Context //nolint:containedctx // a lease has one
+	ctx       context.Context
 	dead      atomic.Bool
 	abandoned atomic.Int32
 }
@@ -63,10 +63,9 @@ func desk(t *testing.T) (*Engine, *journal.Journal, *scribe, *lessor, *job) {
 	j := journal.New(record.NewCodec(keys, topic.Names{}), s, slog.New(slog.DiscardHandler), 10)
 	e := &Engine{Deps: Deps{Journal: j, Now: time.Now}}
 	home := &Lane{engine: e, ledger: newLedger[*job]()}
-	_, span := noop.NewTracerProvider().Tracer("").Start(t.Context(), "")
 	mail := &journal.Mail{Key: journal.Key{MailID: "m", Attempt: 1}, Lane: "bulk", ExpiresAt: time.Now().Add(time.Hour)}
 	one := &job{
-		mail: mail, home: home, lease: custody.NewDelivery(custody.Record{}, l), ctx: t.Context(), span: span, calm: func() {}, noted: -1,
+		mail: mail, home: home, lease: custody.NewDelivery(custody.Record{}, l), ctx: t.Context(), span: noop.Span{}, calm: func() {}, noted: -1,
 	}
 	return e, j, s, l, one
 }
