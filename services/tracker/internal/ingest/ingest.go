@@ -54,7 +54,7 @@ type Config struct {
 
 // Store keeps what was read; the tracker's store is one.
 type Store interface {
-	Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error)
+	Ingest(ctx context.Context, records []store.Record, now time.Time, turn store.Turn) (store.Result, error)
 	Lease(ctx context.Context, replica string, partitions []store.Partition, now, until time.Time) ([]store.Partition, error)
 	Leave(ctx context.Context, replica string) error
 	Reset(ctx context.Context, p store.Partition) error

@@ -148,7 +148,7 @@ type flaky struct {
 
 var errFlaky = errors.New("the answer was lost")
 
-func (f *flaky) Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error) {
+func (f *flaky) Ingest(ctx context.Context, records []store.Record, now time.Time, turn store.Turn) (store.Result, error) {
 	f.mu.Lock()
 	f.n++
 	n := f.n
@@ -156,7 +156,7 @@ func (f *flaky) Ingest(ctx context.Context, records []store.Record, now time.Tim
 	if n%5 == 0 {
 		return store.Result{}, errFlaky
 	}
-	res, err := f.Store.Ingest(ctx, records, now, computed)
+	res, err := f.Store.Ingest(ctx, records, now, turn)
 	if n%3 == 0 {
 		return store.Result{}, errFlaky
 	}
@@ -198,13 +198,13 @@ type picky struct {
 	refuse string
 }
 
-func (p *picky) Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error) {
+func (p *picky) Ingest(ctx context.Context, records []store.Record, now time.Time, turn store.Turn) (store.Result, error) {
 	for _, r := range records {
 		if r.Event != nil && r.Event.ID == p.refuse {
 			return store.Result{}, fmt.Errorf("no such text: %w", store.ErrRefused)
 		}
 	}
-	return p.Store.Ingest(ctx, records, now, computed)
+	return p.Store.Ingest(ctx, records, now, turn)
 }
 
 func TestRefusedRecordIsBuried(t *testing.T) {
@@ -238,14 +238,14 @@ type full struct {
 	left int
 }
 
-func (f *full) Ingest(ctx context.Context, records []store.Record, now time.Time, computed func()) (store.Result, error) {
+func (f *full) Ingest(ctx context.Context, records []store.Record, now time.Time, turn store.Turn) (store.Result, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.left > 0 {
 		f.left--
 		return store.Result{}, errors.New("database or disk is full")
 	}
-	return f.Store.Ingest(ctx, records, now, computed)
+	return f.Store.Ingest(ctx, records, now, turn)
 }
 
 // TestFullDiskBuriesNothing has a store fail long enough for one that halves

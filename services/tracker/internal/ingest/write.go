@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"kurir.dev/kit/backoff"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/tracker/internal/mail"
 	"kurir.dev/services/tracker/internal/store"
@@ -96,22 +97,47 @@ func (in *Ingester) divide(ctx context.Context, batch []item, cause error) {
 // anyLane passes the gate as the lowest lane.
 const anyLane = ""
 
+// opened is how many records are opened between two pauses.
+const opened = 32
+
+// turn is a place at the gate that is given up and taken again, so that a
+// batch is no step that an urgent mail waits for.
+type turn struct {
+	gate  *gate.Gate
+	ctx   context.Context //nolint:containedctx // of one batch
+	leave func()
+}
+
+// Pause implements store.Turn. Without a place, because ctx has ended, it goes
+// on all the same: the batch is seen through.
+func (t *turn) Pause() {
+	t.leave()
+	t.leave = func() {}
+	if leave, err := t.gate.Enter(t.ctx, anyLane); err == nil {
+		t.leave = leave
+	}
+}
+
+// Leave implements store.Turn.
+func (t *turn) Leave() { t.leave() }
+
 // ingest opens a batch, stores it in one transaction and tells of it.
 func (in *Ingester) ingest(ctx context.Context, batch []item) error {
-	leave, err := in.Gate.Enter(ctx, anyLane)
-	if err != nil {
-		return err
-	}
-	defer leave()
+	share := turn{gate: in.Gate, ctx: ctx, leave: func() {}}
+	share.Pause()
+	defer share.Leave()
 	began := in.Now()
 	records := make([]store.Record, len(batch))
 	for i := range batch {
 		if err := in.open(&batch[i]); err != nil {
 			return err
 		}
+		if i%opened == opened-1 {
+			share.Pause()
+		}
 		records[i] = batch[i].Record
 	}
-	res, err := in.Store.Ingest(ctx, records, began, leave)
+	res, err := in.Store.Ingest(ctx, records, began, &share)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func eventRow(e *mail.Event) []any {
 }
 
 // insertEvents inserts events and tells the positions of those that are new.
-func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, rows [][]any, fresh func(position int64)) error {
+func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, turn Turn, rows [][]any, fresh func(position int64)) error {
 	if s.hot == nil {
 		return s.bulk(ctx, tx, insertEvent, ignoreKnown+` RETURNING position`, rows, func(r *sql.Rows) error {
 			var position int64
@@ -76,7 +76,10 @@ func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, rows [][]any, fres
 	}
 	insert := tx.StmtContext(ctx, s.hot.event)
 	defer func() { _ = insert.Close() }()
-	for _, args := range rows {
+	for i, args := range rows {
+		if i%portion == portion-1 {
+			turn.Pause()
+		}
 		res, err := insert.ExecContext(ctx, args...)
 		if err != nil {
 			return err

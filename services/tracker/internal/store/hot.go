@@ -56,10 +56,13 @@ func (h *hot) close() error {
 }
 
 // each runs a statement for every row.
-func each(ctx context.Context, tx *sql.Tx, s *sql.Stmt, rows [][]any) error {
+func each(ctx context.Context, tx *sql.Tx, turn Turn, s *sql.Stmt, rows [][]any) error {
 	here := tx.StmtContext(ctx, s)
 	defer func() { _ = here.Close() }()
-	for _, args := range rows {
+	for i, args := range rows {
+		if i%portion == portion-1 {
+			turn.Pause()
+		}
 		if _, err := here.ExecContext(ctx, args...); err != nil {
 			return err
 		}

@@ -55,27 +55,26 @@ type Result struct {
 // The records of one partition must come in order. An error leaves nothing
 // behind, or everything if the commit's answer was lost; Ingest may then be
 // called again with the same records. ErrRefused says that one of them is at
-// fault. computed, unless nil, is called when what is left is to wait for the
-// disk or the server.
+// fault. turn may be nil.
 //
 // SQLite syncs every commit: what a reader of the pages did or a product paid is
 // nowhere else by then, and the broker may trim what it is shown as stored.
-func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time, computed func()) (Result, error) {
-	if computed == nil {
-		computed = func() {}
+func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time, turn Turn) (Result, error) {
+	if turn == nil {
+		turn = always{}
 	}
 	if s.Shared() {
-		computed() // the server computes
+		turn.Leave() // the server computes
 	}
 	var res Result
 	// A batch that has begun is seen through. It does not take long, and a
 	// context that can end costs SQLite's driver a goroutine for each statement.
 	through := context.WithoutCancel(ctx)
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
-		b := batch{s: s, tx: tx, now: now}
+		b := batch{s: s, tx: tx, now: now, turn: turn}
 		var err error
 		res, err = b.run(through, records)
-		computed()
+		turn.Leave()
 		return err
 	})
 	if db.Refused(err) {
@@ -87,11 +86,30 @@ func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time, com
 	return res, nil
 }
 
+// Turn is a share of the processors, which who ingests has.
+type Turn interface {
+	// Pause gives it up for a moment, for those who need it more.
+	Pause()
+	// Leave gives it up: what is left is to wait for the disk or the server.
+	Leave()
+}
+
+// always is the turn of one who shares with nobody.
+type always struct{}
+
+func (always) Pause() {}
+func (always) Leave() {}
+
+// portion is how many rows are written between two pauses: well under a
+// millisecond's work.
+const portion = 32
+
 // batch is one run of Ingest.
 type batch struct {
-	s   *Store
-	tx  *sql.Tx
-	now time.Time
+	s    *Store
+	tx   *sql.Tx
+	now  time.Time
+	turn Turn
 
 	mails    map[key]*mail.Mail
 	touched  map[key]touch
@@ -196,7 +214,7 @@ func (b *batch) insert(ctx context.Context, records []Record, fresh []int, first
 		at[e.Position] = i
 		rows = append(rows, eventRow(e))
 	}
-	if err := b.s.insertEvents(ctx, b.tx, rows, func(position int64) { fates[at[position]] = Stored }); err != nil {
+	if err := b.s.insertEvents(ctx, b.tx, b.turn, rows, func(position int64) { fates[at[position]] = Stored }); err != nil {
 		return nil, fmt.Errorf("inserting events: %w", err)
 	}
 	var events []*mail.Event
@@ -245,7 +263,7 @@ func (b *batch) load(ctx context.Context, events []*mail.Event) error {
 			keys = append(keys, k)
 		}
 	}
-	if err := b.s.findMails(ctx, b.tx, keys, func(m mail.Mail) { *b.mails[key{m.Tenant, m.ID}] = m }); err != nil {
+	if err := b.s.findMails(ctx, b.tx, b.turn, keys, func(m mail.Mail) { *b.mails[key{m.Tenant, m.ID}] = m }); err != nil {
 		return err
 	}
 	want := keys[:0]
@@ -337,7 +355,7 @@ func (b *batch) writeMails(ctx context.Context) error {
 		}
 	}
 	if h := b.s.hot; h != nil {
-		return errors.Join(each(ctx, b.tx, h.mail, whole), each(ctx, b.tx, h.move, moved))
+		return errors.Join(each(ctx, b.tx, b.turn, h.mail, whole), each(ctx, b.tx, b.turn, h.move, moved))
 	}
 	return errors.Join(b.s.bulk(ctx, b.tx, insertMail, knownMail, whole, nil), b.s.bulk(ctx, b.tx, insertMail, movedMail, moved, nil))
 }
@@ -357,7 +375,7 @@ func (b *batch) move(ctx context.Context, next map[partition]int64) error {
 	}
 	var err error
 	if h := b.s.hot; h != nil {
-		err = each(ctx, b.tx, h.next, rows)
+		err = each(ctx, b.tx, b.turn, h.next, rows)
 	} else {
 		err = b.s.bulk(ctx, b.tx, insertOffset, moveOffset, rows, nil)
 	}

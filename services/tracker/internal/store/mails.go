@@ -96,7 +96,7 @@ func (s *Store) MailsByID(ctx context.Context, tenant string, ids []string) ([]m
 }
 
 // findMails reads mails within a transaction that writes.
-func (s *Store) findMails(ctx context.Context, tx *sql.Tx, keys []key, take func(mail.Mail)) error {
+func (s *Store) findMails(ctx context.Context, tx *sql.Tx, turn Turn, keys []key, take func(mail.Mail)) error {
 	if s.hot == nil {
 		return s.mails(ctx, tx, keys, take)
 	}
@@ -104,6 +104,7 @@ func (s *Store) findMails(ctx context.Context, tx *sql.Tx, keys []key, take func
 	defer func() { _ = find.Close() }()
 	args := make([]any, 2*found)
 	for some := range slices.Chunk(keys, found) {
+		turn.Pause()
 		for i := range found {
 			k := some[min(i, len(some)-1)] // the last again fills up
 			args[2*i], args[2*i+1] = k.tenant, k.id
