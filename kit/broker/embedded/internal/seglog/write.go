@@ -20,7 +20,7 @@ const (
 	// leastAhead and mostAhead bound how much space is zeroed ahead at once:
 	// as much as the segment holds, so that quiet partitions stay small.
 	leastAhead = 64 << 10
-	mostAhead  = 4 << 20
+	mostAhead  = 1 << 20
 )
 
 // Append is a batch on its way into the log.
