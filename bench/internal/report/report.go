@@ -17,7 +17,7 @@ type Report struct {
 	Machine string `json:"machine"`
 	Broker  string `json:"broker"`
 	Seed    uint64 `json:"seed"`
-	Began   string `json:"began"` // RFC 3339
+	Began   string `json:"began"` // as RFC 3339 §5.6 writes times
 	Took    string `json:"took"`
 	Rows    []Row  `json:"rows"`
 }
