@@ -206,7 +206,10 @@ func TestWarmConnectionForCodes(t *testing.T) {
 	noops := make(chan struct{}, 1000)
 	mx := y.host("mx.example.org", mxsim.HostConfig{Script: func(e mxsim.Event) mxsim.Reply {
 		if e.Stage == mxsim.Other {
-			noops <- struct{}{}
+			select {
+			case noops <- struct{}{}:
+			default: // enough were seen
+			}
 		}
 		return mxsim.Reply{}
 	}})
@@ -224,7 +227,8 @@ func TestWarmConnectionForCodes(t *testing.T) {
 		t.Errorf("%d connections, want the warm one alone", s.Connections)
 	}
 	mx.Disconnect() // it is made anew, without a mail that asks for it
-	if err := mx.Wait(t.Context(), func(s mxsim.Stats) bool { return s.Connections == 2 && s.Open == 1 }); err != nil {
+	// A starved machine may lose the new one, too, and make another.
+	if err := mx.Wait(t.Context(), func(s mxsim.Stats) bool { return s.Connections >= 2 && s.Open == 1 }); err != nil {
 		t.Error(err)
 	}
 }
