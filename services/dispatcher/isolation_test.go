@@ -221,14 +221,23 @@ func TestWarmConnectionForCodes(t *testing.T) {
 	for range 3 {
 		<-noops
 	}
-	e = y.send(lane.OTP, "ana@example.org")
-	want(t, next(), e, delivered)
-	if s := mx.Stats(); s.Connections != 1 {
-		t.Errorf("%d connections, want the warm one alone", s.Connections)
+	// A code that comes while NOOP is said does not wait for it, but for a
+	// connection of its own.
+	kept := false
+	for range 5 {
+		<-noops
+		before := mx.Stats().Connections
+		e = y.send(lane.OTP, "ana@example.org")
+		want(t, next(), e, delivered)
+		kept = kept || mx.Stats().Connections == before
 	}
+	if !kept {
+		t.Error("each code made a connection, want the warm one used")
+	}
+	before := mx.Stats().Connections
 	mx.Disconnect() // it is made anew, without a mail that asks for it
 	// A starved machine may lose the new one, too, and make another.
-	if err := mx.Wait(t.Context(), func(s mxsim.Stats) bool { return s.Connections >= 2 && s.Open == 1 }); err != nil {
+	if err := mx.Wait(t.Context(), func(s mxsim.Stats) bool { return s.Connections > before && s.Open > 0 }); err != nil {
 		t.Error(err)
 	}
 }
