@@ -1,4 +1,4 @@
-// With runs a command beside an Apache Kafka of its own, and ends with its
+// Command with runs a command beside an Apache Kafka of its own, and ends with its
 // status: go run kurir.dev/kit/broker/brokertest/apache/with bench -brokers={}
 //
 // {} in the command's arguments stands for the addresses.
