@@ -113,7 +113,9 @@ func (s *Store) findMails(ctx context.Context, tx *sql.Tx, turn Turn, keys []key
 		if err == nil {
 			err = every(rows, func(r *sql.Rows) error {
 				m, err := scanMail(r)
-				take(m)
+				if err == nil {
+					take(m)
+				}
 				return err
 			})
 		}
@@ -130,7 +132,9 @@ const selectMails = `SELECT ` + mailColumns + ` FROM mails WHERE (tenant, mail_i
 func (s *Store) mails(ctx context.Context, q querier, keys []key, take func(mail.Mail)) error {
 	err := s.pairs(ctx, q, selectMails, keys, func(r *sql.Rows) error {
 		m, err := scanMail(r)
-		take(m)
+		if err == nil {
+			take(m)
+		}
 		return err
 	})
 	if err != nil {

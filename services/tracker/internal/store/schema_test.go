@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"slices"
 	"strings"
 	"testing"
@@ -79,4 +80,29 @@ func TestLeaner(t *testing.T) {
 			t.Errorf("Ingest of the same events = %v, %v, want every one a repetition", res.Fates, err)
 		}
 	})
+}
+
+// TestTimelinePlan makes sure that a mail's events are found by the mail: of all
+// events of a tenant there may be millions.
+func TestTimelinePlan(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), dbtest.SQLite(t))
+	if err != nil {
+		t.Fatalf("Open = %v", err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	var steps []string
+	err = scan(t.Context(), s.db.R, `EXPLAIN QUERY PLAN `+timeline, []any{"t", "m", 10}, func(r *sql.Rows) error {
+		var id, parent, unused int
+		var step string
+		err := r.Scan(&id, &parent, &unused, &step)
+		steps = append(steps, step)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("EXPLAIN = %v", err)
+	}
+	if plan := strings.Join(steps, "; "); !strings.Contains(plan, "SEARCH e USING INDEX sqlite_autoindex_events_1 (mail_id=?)") {
+		t.Errorf("the plan of the timeline is %q, want a search of events by mail_id", plan)
+	}
 }
