@@ -104,9 +104,7 @@ func (s *Store) change(ctx context.Context, sc waiting.Scope, set string, setArg
 
 // List implements waiting.Desk. Mail that is on its way out is not listed.
 func (s *Store) List(ctx context.Context, sc waiting.Scope, after waiting.Cursor, limit int) ([]waiting.Mail, error) {
-	where, args := conditions(sc)
-	where = append(where, `state IN (`+undecided+`)`, `(due_at, mail_id) > (?, ?)`)
-	args = append(args, micros(after.DueAt), after.ID, limit)
+	q, args := listing(sc, after, limit)
 	var mails []waiting.Mail
 	err := s.read(ctx, func(row *sql.Rows) error {
 		var m waiting.Mail
@@ -115,8 +113,23 @@ func (s *Store) List(ctx context.Context, sc waiting.Scope, after waiting.Cursor
 		}
 		mails = append(mails, m)
 		return nil
-	}, `SELECT `+strings.Join(listed, ", ")+` FROM waiting WHERE `+strings.Join(where, ` AND `)+` ORDER BY due_at, mail_id LIMIT ?`, args...)
+	}, q, args...)
 	return mails, s.fault("listing waiting mail", err)
+}
+
+// listing is the query of List. The few mails that are named, or of an invoice,
+// are found as such and sorted: they are ordered by an expression, for which
+// there is no index, or SQLite would rather go through all that waits of a
+// tenant in its order.
+func listing(sc waiting.Scope, after waiting.Cursor, limit int) (string, []any) {
+	due := `due_at`
+	if len(sc.IDs) > 0 || sc.Invoice != "" {
+		due = `due_at + 0`
+	}
+	where, args := conditions(sc)
+	where = append(where, `state IN (`+undecided+`)`, `(`+due+`, mail_id) > (?, ?)`)
+	return `SELECT ` + strings.Join(listed, ", ") + ` FROM waiting WHERE ` + strings.Join(where, ` AND `) + ` ORDER BY ` + due + `, mail_id LIMIT ?`,
+		append(args, micros(after.DueAt), after.ID, limit)
 }
 
 // Known implements waiting.Desk.
