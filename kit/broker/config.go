@@ -22,8 +22,9 @@ type Config struct {
 	Addrs []string `yaml:"addrs"`
 	// Prefix begins every topic name; empty means "kurir".
 	Prefix string `yaml:"prefix"`
-	// Partitions is how many partitions topics are created with. A topic
-	// that exists keeps what it has.
+	// Partitions is how many partitions topics are created with, lanes and
+	// their outcome topics with 2 at least. A topic that exists keeps what it
+	// has, but that a lane of 1 gets its second.
 	Partitions int `yaml:"partitions"`
 	// Replication is the replication factor topics are created with.
 	Replication int `yaml:"replication"`

@@ -11,6 +11,7 @@ import (
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/telemetry"
+	"kurir.dev/kit/topic"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 )
 
@@ -169,6 +170,17 @@ func (p *Producer) admit(topic string, size int) error {
 // broker the first time a topic is met; fault.Unavailable when it cannot.
 func (p *Producer) PartitionOf(topic string, key []byte) (int, error) {
 	return p.partitionOf(p.ctx, topic, key)
+}
+
+// PartitionIn is the partition of a band that a record with this key goes to.
+// It asks as [Producer.PartitionOf] does, and fails like it.
+func (p *Producer) PartitionIn(topicName string, key []byte, b topic.Band) (int, error) {
+	partitions, err := p.client.Partitions(p.ctx, topicName)
+	if err != nil {
+		return 0, err
+	}
+	first, n := b.Of(partitions)
+	return first + partitionFor(key, n), nil
 }
 
 func (p *Producer) partitionOf(ctx context.Context, topic string, key []byte) (int, error) {

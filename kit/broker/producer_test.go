@@ -14,6 +14,7 @@ import (
 	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/telemetry"
+	"kurir.dev/kit/topic"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 )
 
@@ -60,6 +61,26 @@ func TestProducerPartitionByKey(t *testing.T) {
 	}
 	if len(seen) != 4 {
 		t.Errorf("64 keys reach %d of 4 partitions: %v", len(seen), seen)
+	}
+}
+
+// A key's partition in a band is its hash's among the band's own.
+func TestProducerPartitionIn(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	p := b.Producer(b.Client(func(cfg *broker.Config) { cfg.Partitions = 7 }, "bulk"))
+	bands := map[topic.Band][]int{topic.Ordinary: {0, 1, 2, 3}, topic.Overflow: {4, 5, 6}}
+	for band, parts := range bands {
+		for i := range 200 {
+			key := fmt.Appendf(nil, "key-%d", i)
+			got, err := p.PartitionIn("kurir.lane.bulk", key, band)
+			if want := (kafka.Murmur2Balancer{}).Balance(kafka.Message{Key: key}, parts...); err != nil || got != want {
+				t.Errorf("PartitionIn(%q, %v) = %d, %v, want %d", key, band, got, err, want)
+			}
+		}
+	}
+	if _, err := p.PartitionIn("kurir.lane.none", nil, topic.Overflow); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("PartitionIn() of no topic = %v, want fault.Unavailable", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"kurir.dev/kit/backoff"
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/topic"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 )
 
@@ -22,26 +25,26 @@ type partitions struct {
 	n  map[string]int
 }
 
-func (p *partitions) get(topic string) (int, bool) {
+func (p *partitions) get(name string) (int, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, ok := p.n[topic]
+	n, ok := p.n[name]
 	return n, ok
 }
 
-func (p *partitions) set(topic string, n int) {
+func (p *partitions) set(name string, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.n == nil {
 		p.n = make(map[string]int)
 	}
-	p.n[topic] = n
+	p.n[name] = n
 }
 
-func (p *partitions) forget(topic string) {
+func (p *partitions) forget(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.n, topic)
+	delete(p.n, name)
 }
 
 // Refresh makes the client learn the cluster's layout anew, after an answer
@@ -55,8 +58,8 @@ func (c *Client) Refresh(ctx context.Context) error {
 // Partitions is how many partitions the topic has, asked once and remembered.
 // A topic that does not exist is fault.Unavailable: it may be created any
 // moment.
-func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
-	if n, ok := c.parts.get(topic); ok {
+func (c *Client) Partitions(ctx context.Context, name string) (int, error) {
+	if n, ok := c.parts.get(name); ok {
 		return n, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -65,12 +68,12 @@ func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for name, n := range counts {
-		c.parts.set(name, n)
+	for each, n := range counts {
+		c.parts.set(each, n)
 	}
-	n, ok := counts[topic]
+	n, ok := counts[name]
 	if !ok {
-		return 0, unavailable(fmt.Sprintf("topic %q does not exist yet", topic), nil)
+		return 0, unavailable(fmt.Sprintf("topic %q does not exist yet", name), nil)
 	}
 	return n, nil
 }
@@ -99,9 +102,9 @@ func (c *Client) counts(ctx context.Context) (map[string]int, error) {
 
 // EnsureTopics creates what is missing of the installation's topics and
 // checks that each lane has as many partitions as its outcome topic, without
-// which an outcome could not lie beside its mail: fault.Precondition. Topics
-// that exist are left as they are. Safe to run from any number of processes
-// at once.
+// which an outcome could not lie beside its mail: fault.Precondition. Of the
+// topics that exist only those are changed that have fewer partitions than
+// there are bands. Safe to run from any number of processes at once.
 func (c *Client) EnsureTopics(ctx context.Context, lanes []string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -123,6 +126,9 @@ func (c *Client) EnsureTopics(ctx context.Context, lanes []string) error {
 			return err
 		}
 	}
+	if have, err = c.widen(ctx, have, lanes); err != nil {
+		return err
+	}
 	for _, l := range lanes {
 		lane, outcome := c.names.Lane(l), c.names.Outcome(l)
 		if have[lane] != have[outcome] {
@@ -137,21 +143,74 @@ func (c *Client) EnsureTopics(ctx context.Context, lanes []string) error {
 	return nil
 }
 
+// widen gives lanes and their outcome topics that have one partition the second
+// band, and returns how many all have then. The first is the ordinary band of
+// two, so every record stays where its key is looked for. The outcome topic
+// comes first: whoever reads the lane's new partition finds its journal.
+func (c *Client) widen(ctx context.Context, have map[string]int, lanes []string) (map[string]int, error) {
+	for try := 1; ; try++ {
+		wide := true
+		for _, of := range []func(string) string{c.names.Outcome, c.names.Lane} {
+			var narrow []kafka.TopicPartitionsConfig
+			for _, l := range lanes {
+				if have[of(l)] == 1 && max(have[c.names.Lane(l)], have[c.names.Outcome(l)]) <= topic.Bands {
+					narrow = append(narrow, kafka.TopicPartitionsConfig{Name: of(l), Count: topic.Bands})
+				}
+			}
+			if err := c.extend(ctx, narrow); err != nil {
+				return nil, err
+			}
+			wide = wide && len(narrow) == 0
+		}
+		if wide {
+			return have, nil
+		}
+		if try > 1 && (backoff.Policy{Base: pauseMost}).Wait(ctx, try) != nil {
+			return nil, unavailable("new partitions do not appear", nil)
+		}
+		var err error
+		if have, err = c.counts(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// extend gives topics more partitions, but those that have them by now.
+func (c *Client) extend(ctx context.Context, topics []kafka.TopicPartitionsConfig) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	res, err := c.kafka.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{Topics: topics})
+	if err != nil {
+		return unavailable("partitions could not be added", err)
+	}
+	var errs []error
+	for name, err := range res.Errors {
+		if err != nil && !errors.Is(err, kafka.InvalidPartitionNumber) {
+			errs = append(errs, fmt.Errorf("adding a partition to topic %q: %w", name, err))
+		}
+	}
+	if len(errs) > 0 {
+		return unavailable("partitions could not be added", errors.Join(errs...))
+	}
+	return nil
+}
+
 // topicConfig is how a topic is created. What is unfinished must not age away:
 // the embedded broker, whose log is trimmed by what is finished, retains
 // everything else; a cluster retains for longer than any mail is of use.
 // Segments are small, for disk is freed, and the embedded broker started,
-// segment by segment. A lane whose outcome topic exists, or the reverse, takes
-// its partition count.
+// segment by segment. A lane has a partition for each band at least; one whose
+// outcome topic exists, or the reverse, takes its partition count.
 func (c *Client) topicConfig(name string, have map[string]int, lanes []string) kafka.TopicConfig {
 	n := c.cfg.Partitions
 	for _, l := range lanes {
 		lane, outcome := c.names.Lane(l), c.names.Outcome(l)
 		switch {
-		case name == lane && have[outcome] > 0:
-			n = have[outcome]
-		case name == outcome && have[lane] > 0:
-			n = have[lane]
+		case name == lane:
+			n = max(topic.Bands, cmp.Or(have[outcome], n))
+		case name == outcome:
+			n = max(topic.Bands, cmp.Or(have[lane], n))
 		}
 	}
 	if name == c.names.Control() {

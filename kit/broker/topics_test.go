@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/custody/mark"
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/topic"
 )
 
 func TestEnsureTopics(t *testing.T) {
@@ -70,6 +72,55 @@ func TestEnsureTopicsMismatch(t *testing.T) {
 	if err := c.EnsureTopics(t.Context(), []string{"otp"}); !errors.Is(err, fault.Precondition) {
 		t.Errorf("EnsureTopics() with unequal partitions = %v, want fault.Precondition", err)
 	}
+}
+
+// Lanes have a partition for each band, the other topics what is configured;
+// those that were made with one are given their second, whichever of several
+// processes comes first, or was stopped half way.
+func TestEnsureTopicsBands(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t, nil)
+	c := b.Client(func(cfg *broker.Config) { cfg.Partitions = 1 })
+	old := []kafka.TopicConfig{ // bulk is stopped half way
+		{Topic: "kurir.lane.otp", NumPartitions: 1, ReplicationFactor: 1},
+		{Topic: "kurir.outcome.otp", NumPartitions: 1, ReplicationFactor: 1},
+		{Topic: "kurir.lane.bulk", NumPartitions: 1, ReplicationFactor: 1},
+		{Topic: "kurir.outcome.bulk", NumPartitions: 2, ReplicationFactor: 1},
+	}
+	if _, err := c.Kafka().CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: old}); err != nil {
+		t.Fatal(err)
+	}
+	p := b.Producer(c)
+	was, err := p.PartitionOf("kurir.lane.otp", []byte("key-0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	brokertest.Fill(t, p, "kurir.lane.otp", was, 3)
+
+	var starting sync.WaitGroup
+	for range 5 {
+		process := b.Client(func(cfg *broker.Config) { cfg.Partitions = 1 })
+		starting.Go(func() {
+			if err := process.EnsureTopics(t.Context(), []string{"otp", "billing", "bulk"}); err != nil {
+				t.Errorf("EnsureTopics() = %v", err)
+			}
+			for name, want := range map[string]int{
+				"kurir.lane.otp": 2, "kurir.outcome.otp": 2, "kurir.lane.billing": 2, "kurir.outcome.billing": 2,
+				"kurir.lane.bulk": 2, "kurir.outcome.bulk": 2, "kurir.deferred": 1, "kurir.events": 1,
+			} {
+				if got, err := process.Partitions(t.Context(), name); err != nil || got != want {
+					t.Errorf("Partitions(%q) = %d, %v, want %d", name, got, err, want)
+				}
+			}
+		})
+	}
+	starting.Wait()
+	now := b.Producer(b.Client(nil))
+	if at, err := now.PartitionIn("kurir.lane.otp", []byte("key-0"), topic.Ordinary); err != nil || at != was {
+		t.Errorf("a key of the time before lies in %d, and is looked for in %d, %v", was, at, err)
+	}
+	brokertest.Fill(t, now, "kurir.lane.otp", 1, 2)
+	brokertest.Expect(t, c, "kurir.lane.otp", 0, 3)
 }
 
 func TestEnsureTopicsUnreachable(t *testing.T) {
