@@ -50,33 +50,9 @@ func (c *Client) topicLag(ctx context.Context, group, topic string, n int) (Topi
 	if err != nil {
 		return TopicLag{}, err
 	}
-	ids := make([]int, n)
-	for i := range ids {
-		ids[i] = i
-	}
-	res, err := c.offsets(ctx, group, topic, ids)
-	committed := make(map[int]int64, n)
-	switch {
-	case errors.Is(err, kafka.GroupIdNotFound): // nobody has consumed yet: nothing is done
-	case err != nil:
+	commits, err := c.commits(ctx, group, topic, n)
+	if err != nil {
 		return TopicLag{}, err
-	default:
-		for _, p := range res.Topics[topic] {
-			if p.Error == nil {
-				committed[p.Partition] = p.CommittedOffset
-			}
-		}
-	}
-	commits := make(map[int]mark.Mark, n)
-	for _, p := range res.Topics[topic] {
-		if p.Error != nil {
-			continue
-		}
-		m, err := mark.Parse(p.CommittedOffset, p.Metadata)
-		if err != nil { // another program's: the watermark is all there is
-			m = mark.Mark{Low: p.CommittedOffset}
-		}
-		commits[p.Partition] = m
 	}
 	var lag TopicLag
 	for id, end := range ends {
@@ -95,6 +71,49 @@ func (c *Client) topicLag(ctx context.Context, group, topic string, n int) (Topi
 		}
 	}
 	return lag, nil
+}
+
+// Commits are the marks that the group has committed of a topic, by partition;
+// partitions of which nothing was are left out. A commit of another program is
+// a mark with its watermark alone. Failure is fault.Unavailable.
+func (c *Client) Commits(ctx context.Context, group, topic string) (map[int]mark.Mark, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	n, err := c.Partitions(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	commits, err := c.commits(ctx, group, topic, n)
+	if err != nil {
+		return nil, unavailable("broker does not answer", err)
+	}
+	return commits, nil
+}
+
+func (c *Client) commits(ctx context.Context, group, topic string, n int) (map[int]mark.Mark, error) {
+	ids := make([]int, n)
+	for i := range ids {
+		ids[i] = i
+	}
+	commits := make(map[int]mark.Mark, n)
+	res, err := c.offsets(ctx, group, topic, ids)
+	switch {
+	case errors.Is(err, kafka.GroupIdNotFound): // nobody has consumed yet: nothing is done
+		return commits, nil
+	case err != nil:
+		return nil, err
+	}
+	for _, p := range res.Topics[topic] {
+		if p.Error != nil || p.CommittedOffset < 0 {
+			continue
+		}
+		m, err := mark.Parse(p.CommittedOffset, p.Metadata)
+		if err != nil { // another program's: the watermark is all there is
+			m = mark.Mark{Low: p.CommittedOffset}
+		}
+		commits[p.Partition] = m
+	}
+	return commits, nil
 }
 
 // offsets asks for a group's commits, until its coordinator is found: that

@@ -75,6 +75,12 @@ func (m Mark) Count() int64 {
 	return n
 }
 
+// Has tells whether the record at offset is done.
+func (m Mark) Has(offset int64) bool {
+	_, in := find(m.Done, offset)
+	return in || offset < m.Low
+}
+
 // Encode makes the commit metadata. Spans that do not fit into [MaxBytes] are
 // left out, the highest first: their records come again, which the journal
 // settles. A [Tracker] that is asked whether it is Full never comes to that.

@@ -464,3 +464,13 @@ func TestInFlight(t *testing.T) {
 		}
 	}
 }
+
+func TestHas(t *testing.T) {
+	t.Parallel()
+	m := mark.Mark{Low: 3, Done: []mark.Span{{Start: 4, End: 6}, {Start: 7, End: 8}}}
+	for offset, want := range []bool{true, true, true, false, true, true, false, true, false, false} {
+		if got := m.Has(int64(offset)); got != want {
+			t.Errorf("Has(%d) = %v, want %v", offset, got, want)
+		}
+	}
+}

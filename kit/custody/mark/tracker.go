@@ -306,14 +306,16 @@ func (t *Tracker) Size() int { return len(t.Mark(0, 0).Encode()) }
 
 // find returns the index of the first span that ends above offset, and
 // whether offset is in it.
-func (t *Tracker) find(offset int64) (int, bool) {
-	i, _ := slices.BinarySearchFunc(t.done, offset, func(s Span, o int64) int {
+func (t *Tracker) find(offset int64) (int, bool) { return find(t.done, offset) }
+
+func find(done []Span, offset int64) (int, bool) {
+	i, _ := slices.BinarySearchFunc(done, offset, func(s Span, o int64) int {
 		if s.End <= o {
 			return -1
 		}
 		return 1
 	})
-	return i, i < len(t.done) && t.done[i].Start <= offset
+	return i, i < len(done) && done[i].Start <= offset
 }
 
 func (t *Tracker) isDone(offset int64) bool {
