@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/topic"
 )
 
 // Record is a record read from the broker. Its slices are the receiver's.
@@ -15,6 +16,10 @@ type Record struct {
 	Topic     string
 	Partition int
 	Offset    int64
+	// Band is the band of a lane that the record was handed out of, by
+	// [Config.Bands]: what is handed out of the overflow band must not take all
+	// there is of anything, for its consumer has ordinary records, too.
+	Band topic.Band
 	// Key and Value are what was produced; nil for none.
 	Key, Value []byte
 	// Headers in their order.
@@ -76,8 +81,13 @@ type Config struct {
 	// MaxRecords bounds the records handed out and not done, over all
 	// partitions of this consumer.
 	MaxRecords int `yaml:"max_records"`
-	// MaxBytes bounds their bytes. One record always passes.
+	// MaxBytes bounds their bytes. One record always passes, of each band.
 	MaxBytes int64 `yaml:"max_bytes"`
+	// Bands says that the topic has an ordinary and an overflow band: overflow
+	// partitions together take half of MaxRecords and MaxBytes at most, so that
+	// ordinary records never wait for theirs. A consumer that is dealt no
+	// ordinary partition has them take all.
+	Bands bool `yaml:"bands"`
 	// CommitEvery is how long a completion may wait for its commit.
 	CommitEvery time.Duration `yaml:"commit_every"`
 	// Drain is how long records in flight may take to end when the partition

@@ -1,8 +1,6 @@
 package custody
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -78,28 +76,6 @@ func TestLeaseCountsFromTheQuestion(t *testing.T) {
 	}
 	if !strings.Contains(l.sent.String(), "m=") {
 		t.Errorf("the lease counts from %v, which has no monotonic reading", l.sent)
-	}
-}
-
-func TestWindow(t *testing.T) {
-	t.Parallel()
-	w := newWindow(2, 100)
-	ctx, cancel := context.WithCancel(t.Context())
-	if err := w.acquire(ctx, 1000); err != nil {
-		t.Fatalf("acquire() of one oversized record = %v, want nil", err)
-	}
-	got := make(chan error, 1)
-	go func() { got <- w.acquire(ctx, 60) }()
-	w.release(1, 1000)
-	if err := <-got; err != nil {
-		t.Fatalf("acquire() after release = %v, want nil", err)
-	}
-	cancel()
-	if err := w.acquire(ctx, 60); !errors.Is(err, context.Canceled) {
-		t.Errorf("acquire() beyond the bytes = %v, want context.Canceled", err)
-	}
-	if err := w.acquire(ctx, 40); err != nil {
-		t.Errorf("acquire() within the bytes = %v, want nil", err)
 	}
 }
 

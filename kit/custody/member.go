@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -23,7 +24,7 @@ type generation struct {
 	member     string
 	partitions []int // dealt to us
 	leader     bool  // we dealt
-	total      int   // partitions there were
+	total      int   // partitions there were, as far as we had heard
 }
 
 const (
@@ -31,8 +32,9 @@ const (
 	joinPause = 200 * time.Millisecond
 	// watchPartitions is how often the leader looks whether there are more.
 	watchPartitions = 10 * time.Second
-	// protocolType is that of consumers, dealing how they agree to deal.
-	protocolType, dealing = "consumer", "range"
+	// protocolType is that of consumers, dealing how they agree to deal: in
+	// turn, so that who has partitions of one band has as many of the other.
+	protocolType, dealing = "consumer", "roundrobin"
 )
 
 // errDeal is the error of a deal that was not learned: joining again tells why.
@@ -102,16 +104,16 @@ func (m *member) join(ctx context.Context) (*generation, error) {
 		return nil, fmt.Errorf("%w: %w", errDeal, err)
 	}
 	gen.partitions = dealt.Assignment.AssignedPartitions[m.cfg.Topic]
+	if len(gen.partitions) > 0 && slices.Max(gen.partitions) >= gen.total { // the leader has heard of more than we have
+		return nil, errors.Join(errDeal, m.client.Refresh(asking))
+	}
 	return gen, nil
 }
 
 // deal deals the partitions to the members, if that is ours to do.
 func (m *member) deal(ctx context.Context, gen *generation, members []kafka.JoinGroupResponseMember) ([]kafka.SyncGroupRequestAssignment, error) {
-	if !gen.leader {
-		return nil, nil
-	}
 	var err error
-	if gen.total, err = m.partitions(ctx); err != nil {
+	if gen.total, err = m.partitions(ctx); err != nil || !gen.leader {
 		return nil, err
 	}
 	parts := make([]kafka.Partition, gen.total)
@@ -122,7 +124,7 @@ func (m *member) deal(ctx context.Context, gen *generation, members []kafka.Join
 	for i, other := range members {
 		group[i] = kafka.GroupMember{ID: other.ID, Topics: other.Metadata.Topics}
 	}
-	dealt := kafka.RangeGroupBalancer{}.AssignGroups(group, parts)
+	dealt := kafka.RoundRobinGroupBalancer{}.AssignGroups(group, parts)
 	deal := make([]kafka.SyncGroupRequestAssignment, len(members))
 	for i, other := range members {
 		deal[i] = kafka.SyncGroupRequestAssignment{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kurir.dev/kit/custody/mark"
+	"kurir.dev/kit/topic"
 )
 
 // partition is one partition in one session: what is handed out of it and
@@ -14,6 +15,7 @@ import (
 type partition struct {
 	session *session
 	id      int
+	band    topic.Band
 	log     *slog.Logger
 
 	complaints complaints
@@ -36,9 +38,9 @@ type partition struct {
 	fullTold time.Time // when it was last logged that the metadata is full; the pump's
 }
 
-func newPartition(s *session, id int) *partition {
+func newPartition(s *session, id int, band topic.Band) *partition {
 	return &partition{
-		session: s, id: id, log: s.log.With(slog.Int("partition", id)),
+		session: s, id: id, band: band, log: s.log.With(slog.Int("partition", id)),
 		urgent: make(chan struct{}, 1), dirty: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
@@ -100,7 +102,7 @@ func (p *partition) done(d *Delivery, how func() bool, r result) {
 	p.bytes -= size
 	p.notify()
 	p.mu.Unlock()
-	p.session.consumer.window.release(1, size)
+	p.session.consumer.window.release(p.band, 1, size)
 	p.session.consumer.meters.record(p.session.life, r)
 	signal(p.dirty)
 }
@@ -154,7 +156,7 @@ func (p *partition) close() {
 		n = p.tracker.Outstanding()
 	}
 	p.mu.Unlock()
-	p.session.consumer.window.release(n, size)
+	p.session.consumer.window.release(p.band, n, size)
 }
 
 // see notes where the partition ends.

@@ -205,8 +205,11 @@ func (p *partition) read(ctx context.Context) {
 				p.log.WarnContext(ctx, "lane could not be read, trying again", slog.Int64("next", t.next), slog.Any("error", err))
 			}
 			p.again(ctx, err)
-		case !p.hand(ctx, NewDelivery(r, p)):
-			return
+		default:
+			r.Band = p.band
+			if !p.hand(ctx, NewDelivery(r, p)) {
+				return
+			}
 		}
 	}
 }
@@ -258,7 +261,7 @@ func (p *partition) room(ctx context.Context, offset, size int64) bool {
 	full := !free()
 	p.mu.Unlock()
 	if !full {
-		if _, ok := c.window.take(size); ok {
+		if _, ok := c.window.take(p.band, size); ok {
 			return true
 		}
 	}
@@ -276,7 +279,7 @@ func (p *partition) room(ctx context.Context, offset, size int64) bool {
 			return false
 		}
 	}
-	return c.window.acquire(ctx, size) == nil
+	return c.window.acquire(ctx, p.band, size) == nil
 }
 
 // hand gives one record to the handler, unless it is done or in its hands
@@ -302,12 +305,12 @@ func (p *partition) hand(ctx context.Context, d *Delivery) bool {
 		}
 		switch v {
 		case mark.Skip:
-			c.window.release(1, size)
+			c.window.release(p.band, 1, size)
 			return true
 		case mark.Wait:
 			signal(p.urgent)
 			if !p.wait(ctx, func() bool { return p.tracker.Room() > 0 }) {
-				c.window.release(1, size)
+				c.window.release(p.band, 1, size)
 				return false
 			}
 		case mark.Hand:

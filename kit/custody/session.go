@@ -3,9 +3,12 @@ package custody
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kurir.dev/kit/topic"
 )
 
 // session is the partitions dealt to us in a generation of the group, and one
@@ -34,8 +37,14 @@ func newSession(ctx context.Context, c *Consumer, gen *generation) *session {
 	}
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.reading, s.drain = context.WithCancel(s.life)
+	ordinary := func(id int) bool { return topic.BandOf(id, gen.total) == topic.Ordinary }
+	banded := c.cfg.Bands && slices.ContainsFunc(gen.partitions, ordinary)
 	for _, id := range gen.partitions {
-		s.parts = append(s.parts, newPartition(s, id))
+		band := topic.Ordinary
+		if banded {
+			band = topic.BandOf(id, gen.total)
+		}
+		s.parts = append(s.parts, newPartition(s, id, band))
 	}
 	return s
 }

@@ -3,32 +3,51 @@ package custody
 import (
 	"context"
 	"sync"
+
+	"kurir.dev/kit/topic"
 )
 
-// window bounds what is outstanding over all partitions of a consumer.
+// window bounds what is outstanding over all partitions of a consumer, and of
+// the overflow band at half of that.
 type window struct {
-	maxRecords int
-	maxBytes   int64
+	most [topic.Bands]load // that of the ordinary band is of both together
 
-	mu      sync.Mutex
+	mu     sync.Mutex
+	taken  [topic.Bands]load
+	freed  chan struct{} // closed and renewed when room is freed
+	waited bool          // somebody waits for freed
+}
+
+// load is a number of records and their bytes.
+type load struct {
 	records int
 	bytes   int64
-	freed   chan struct{} // closed and renewed when room is freed
-	waited  bool          // somebody waits for freed
+}
+
+// takes says whether a load that may grow to most takes a record of that size.
+func (l load) takes(size int64, most load) bool {
+	return l.records < most.records && l.bytes+size <= most.bytes
 }
 
 func newWindow(maxRecords int, maxBytes int64) *window {
-	return &window{maxRecords: maxRecords, maxBytes: maxBytes, freed: make(chan struct{})}
+	w := &window{freed: make(chan struct{})}
+	w.most[topic.Ordinary] = load{maxRecords, maxBytes}
+	w.most[topic.Overflow] = load{maxRecords / 2, maxBytes / 2}
+	return w
 }
 
-// take takes room for one record of the given size; one always fits into an
-// empty window. If there is none, freed is closed when there may be.
-func (w *window) take(size int64) (freed <-chan struct{}, ok bool) {
+// take takes room for one record of the given size; one of each band always
+// fits. If there is none, freed is closed when there may be.
+func (w *window) take(b topic.Band, size int64) (freed <-chan struct{}, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.records == 0 || w.records < w.maxRecords && w.bytes+size <= w.maxBytes {
-		w.records++
-		w.bytes += size
+	own, all := &w.taken[b], load{}
+	for _, l := range w.taken {
+		all = load{all.records + l.records, all.bytes + l.bytes}
+	}
+	if own.records == 0 || own.takes(size, w.most[b]) && all.takes(size, w.most[topic.Ordinary]) {
+		own.records++
+		own.bytes += size
 		return nil, true
 	}
 	w.waited = true
@@ -36,9 +55,9 @@ func (w *window) take(size int64) (freed <-chan struct{}, ok bool) {
 }
 
 // acquire waits for room; the error is ctx's.
-func (w *window) acquire(ctx context.Context, size int64) error {
+func (w *window) acquire(ctx context.Context, b topic.Band, size int64) error {
 	for {
-		freed, ok := w.take(size)
+		freed, ok := w.take(b, size)
 		if ok {
 			return nil
 		}
@@ -51,14 +70,14 @@ func (w *window) acquire(ctx context.Context, size int64) error {
 }
 
 // release frees the room of n records.
-func (w *window) release(n int, size int64) {
+func (w *window) release(b topic.Band, n int, size int64) {
 	if n == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.records -= n
-	w.bytes -= size
+	w.taken[b].records -= n
+	w.taken[b].bytes -= size
 	if w.waited {
 		close(w.freed)
 		w.freed, w.waited = make(chan struct{}), false
