@@ -11,6 +11,8 @@
 //  3. Migrations the store lacks are applied, each once, under a lock, all or
 //     none. A store written by a newer program is refused with [*NewerError],
 //     one of another service with [*ForeignError].
+//  4. Whoever opens a SQLite file that nobody else has open inherits what dead
+//     processes had claimed in it, before anybody else is let in.
 //
 // Each service needs a file, database or schema of its own: the table
 // schema_version belongs to one list of migrations.
@@ -46,17 +48,25 @@ type DB struct {
 	R *sql.DB
 
 	postgres bool
+	presence *presence // nil on PostgreSQL
 }
 
 // Open opens the store at url, "sqlite:/path/x.db" or "postgres://...", and
 // brings its schema up to the last of migrations. Close it in the end.
-func Open(ctx context.Context, url string, migrations []Migration) (*DB, error) {
+//
+// The functions of inherit are called when no other process, and no other DB of
+// this one, has the SQLite file open, nor can open it before they return: what
+// is claimed or leased in it is then a dead process's, and can be let go. That
+// one fails is no fault of the store, which opens all the same. On PostgreSQL
+// they are never called.
+func Open(ctx context.Context, url string, migrations []Migration, inherit ...func(ctx context.Context, d *DB) error) (*DB, error) {
 	scheme, rest, _ := strings.Cut(url, ":")
 	var d *DB
+	var alone bool
 	var err error
 	switch scheme {
 	case "sqlite":
-		d, err = openSQLite(rest)
+		d, alone, err = openSQLite(ctx, rest)
 	case "postgres", "postgresql":
 		d, err = openPostgres(url)
 	default:
@@ -74,24 +84,33 @@ func Open(ctx context.Context, url string, migrations []Migration) (*DB, error) 
 		}
 		return nil, errors.Join(err, d.Close())
 	}
+	if alone {
+		for _, f := range inherit {
+			_ = f(ctx, d) // on a full disk, say: then the claims end in their time
+		}
+		if err := d.presence.share(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("sharing store %s: %w", rest, err), d.Close())
+		}
+	}
 	return d, nil
 }
 
-func openSQLite(path string) (*DB, error) {
+// openSQLite opens the file at path, and says whether nobody else has it open.
+func openSQLite(ctx context.Context, path string) (d *DB, alone bool, err error) {
 	path = strings.TrimPrefix(path, "//")
 	if path == "" || strings.HasPrefix(path, ":memory:") {
-		return nil, errors.New("store url names no file: want sqlite:/path/file.db")
+		return nil, false, errors.New("store url names no file: want sqlite:/path/file.db")
 	}
 	if err := app.Directory(filepath.Dir(path)); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	// For its owner's eyes; what SQLite puts beside it takes the file's mode.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("opening store %s: %w", path, err)
+		return nil, false, fmt.Errorf("opening store %s: %w", path, err)
 	}
 	if err := file.Close(); err != nil {
-		return nil, fmt.Errorf("opening store %s: %w", path, err)
+		return nil, false, fmt.Errorf("opening store %s: %w", path, err)
 	}
 	open := func(pragmas string, conns int) (*sql.DB, error) {
 		pool, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(10000)"+pragmas)
@@ -108,13 +127,17 @@ func openSQLite(path string) (*DB, error) {
 	// whoever else needs the disk waits, an OTP's acknowledgement among them.
 	w, err := open("&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(200)&_pragma=foreign_keys(1)&_txlock=immediate", 1)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	r, err := open("&_pragma=query_only(1)", max(4, runtime.NumCPU()))
 	if err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, false, errors.Join(err, w.Close())
 	}
-	return &DB{W: w, R: r}, nil
+	present, alone, err := enter(ctx, path)
+	if err != nil {
+		return nil, false, errors.Join(err, r.Close(), w.Close())
+	}
+	return &DB{W: w, R: r, presence: present}, alone, nil
 }
 
 func openPostgres(url string) (*DB, error) {
@@ -135,7 +158,7 @@ func (d *DB) Close() error {
 	if d.R == d.W {
 		return d.W.Close()
 	}
-	return errors.Join(d.R.Close(), d.W.Close())
+	return errors.Join(d.R.Close(), d.W.Close(), d.presence.leave())
 }
 
 // Rebind turns each "?" of q into $1, $2, ... for PostgreSQL and leaves q as

@@ -81,7 +81,7 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	if deps.Ready == nil {
 		deps.Ready = app.NewReady()
 	}
-	db, err := store.Open(ctx, cfg.Store.URL, cfg.Lanes.Names())
+	db, err := store.Open(ctx, cfg.Store.URL, cfg.Lanes.Names(), store.Inherit(deps.Now(), cfg.Waiting.Lease))
 	if err != nil {
 		return nil, fmt.Errorf("store.url: %w", err)
 	}

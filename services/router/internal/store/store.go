@@ -80,9 +80,10 @@ func (o op) bytes() int {
 }
 
 // Open opens the store at url, see db.Open. lanes are named by rank: mail of the
-// first leaves the room before that of the others.
-func Open(ctx context.Context, url string, lanes []string) (*Store, error) {
-	d, err := db.Open(ctx, url, migrations())
+// first leaves the room before that of the others. inherit is Inherit, or
+// nothing to leave alone what dead processes had claimed.
+func Open(ctx context.Context, url string, lanes []string, inherit ...Heir) (*Store, error) {
+	d, err := db.Open(ctx, url, migrations(), inherit...)
 	if err != nil {
 		return nil, err
 	}

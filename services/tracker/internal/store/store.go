@@ -38,9 +38,10 @@ type Store struct {
 }
 
 // Open opens the store at url and brings its schema up to date. Close it in
-// the end.
+// the end. In a SQLite file that nobody else has open, what is leased and
+// claimed is let go.
 func Open(ctx context.Context, url string) (*Store, error) {
-	d, err := db.Open(ctx, url, migrations())
+	d, err := db.Open(ctx, url, migrations(), inherit)
 	if err != nil {
 		return nil, err
 	}
