@@ -74,7 +74,8 @@ func NewProducer(c *Client, t *telemetry.Telemetry) *Producer {
 
 // Produce writes m and waits for its acknowledgement. It fails with
 // fault.Unavailable (REASON_BROKER_UNAVAILABLE) when none came within the
-// configured time, or as soon as the broker is known to be gone; fault.Exhausted (REASON_OVERLOADED) when the queue is full,
+// configured time, or as soon as the broker is known to be gone or its disk to
+// be full; fault.Exhausted (REASON_OVERLOADED) when the queue is full,
 // fault.Invalid (REASON_MAIL_TOO_LARGE) for a record beyond the limit, and
 // with ctx's error when ctx ends first; but for the last two of these nothing
 // is known of the record.
@@ -123,6 +124,10 @@ func (p *Producer) enqueue(ctx context.Context, m Message, done func(Position, e
 		m.Partition = n
 	}
 	key := line{m.Topic, m.Partition}
+	if p.pulse.full(key) {
+		p.meters.refused(ctx)
+		return unavailable(errFull.Error(), nil)
+	}
 	it := item{msg: m, size: size, due: time.Now().Add(p.client.cfg.ProduceTimeout), done: done}
 
 	p.mu.Lock()

@@ -30,24 +30,25 @@ const (
 //	well ──no answer──▶ away ──goneAfter──▶ gone
 //	  ◀──────────────any answer─────────────┘
 //
-// Beside that a line is stuck from when a record on it was given up until one
-// is acknowledged, or the cluster says that the line could take one.
+// Beside that a line is stuck from when a record on it was given up, or the
+// broker's disk refused one, until one is acknowledged, or the cluster says that
+// the line could take one.
 type pulse struct {
 	producer *Producer
 	tasks    sync.WaitGroup
 
 	mu      sync.Mutex
 	probing bool
-	slow    int       // requests without an answer for slowAfter
-	away    bool      // a request failed without an answer, and nobody answered since
-	silence time.Time // begin of the first ping that failed; zero once any succeeds
-	stuck   map[line]struct{}
+	slow    int                // requests without an answer for slowAfter
+	away    bool               // a request failed without an answer, and nobody answered since
+	silence time.Time          // begin of the first ping that failed; zero once any succeeds
+	stuck   map[line]error     // why: errFull, or nil when nobody said
 	gone    context.Context    //nolint:containedctx // ends when the broker is gone, is renewed when it is back
 	leave   context.CancelFunc // ends gone
 }
 
 func newPulse(p *Producer) *pulse {
-	u := &pulse{producer: p, stuck: make(map[line]struct{})}
+	u := &pulse{producer: p, stuck: make(map[line]error)}
 	u.gone, u.leave = context.WithCancel(p.ctx)
 	return u
 }
@@ -89,7 +90,23 @@ func (u *pulse) answered(l line) {
 func (u *pulse) unanswered() { u.note(func() { u.away = true }) }
 
 // gaveUp notes a line that a record was given up on.
-func (u *pulse) gaveUp(l line) { u.note(func() { u.stuck[l] = struct{}{} }) }
+func (u *pulse) gaveUp(l line) {
+	u.note(func() {
+		if _, known := u.stuck[l]; !known {
+			u.stuck[l] = nil
+		}
+	})
+}
+
+// refused notes a line whose records the broker's disk does not take.
+func (u *pulse) refused(l line) { u.note(func() { u.stuck[l] = errFull }) }
+
+// full says that a line is known to take no records.
+func (u *pulse) full(l line) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.stuck[l] != nil
+}
 
 // alive notes a sign of life; u.mu is held.
 func (u *pulse) alive() {

@@ -88,8 +88,11 @@ func (p *Producer) send(l line, batch []item) {
 	}
 }
 
-// errGone is why records are given up before their time.
-var errGone = errors.New("no broker answers")
+// Why records are given up before their time, or not taken at all.
+var (
+	errGone = errors.New("no broker answers")
+	errFull = errors.New("broker's disk takes no records")
+)
 
 // giveUp ends records whose outcome is not known.
 func (p *Producer) giveUp(l line, batch []item, cause error) {
@@ -111,10 +114,18 @@ func (p *Producer) expire(l line, batch []item, cause error) []item {
 		p.meters.failed(p.ctx, n)
 		p.pulse.gaveUp(l)
 		p.finish(batch[:n], func(int, *item) (Position, error) {
-			return Position{}, unavailable("broker did not acknowledge in time", cause)
+			return Position{}, unavailable(late(cause), cause)
 		})
 	}
 	return batch[n:]
+}
+
+// late says what the last try of a record came to whose time is up.
+func late(cause error) string {
+	if errors.Is(cause, kafka.KafkaStorageError) {
+		return errFull.Error()
+	}
+	return "broker did not acknowledge in time"
 }
 
 // try is one request; it ends when the broker is gone.
@@ -147,9 +158,12 @@ func (p *Producer) try(present context.Context, l line, batch []item) (int64, er
 // that is out of date: its leader is another, or does not answer.
 func (p *Producer) failed(l line, err error) {
 	ke, answered := errors.AsType[kafka.Error](err)
-	if !answered || errors.Is(ke, kafka.BrokerNotAvailable) {
+	switch {
+	case !answered || errors.Is(ke, kafka.BrokerNotAvailable):
 		p.pulse.unanswered()
-	} else if !moved(err) {
+	case errors.Is(ke, kafka.KafkaStorageError):
+		p.pulse.refused(l) // of a cluster, another may lead soon
+	case !moved(err):
 		return
 	}
 	if errors.Is(err, kafka.UnknownTopicOrPartition) {

@@ -208,6 +208,29 @@ func TestTx(t *testing.T) {
 	})
 }
 
+// A disk without room is no verdict on the data, and no reason to try again at
+// once.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	d, ctx := open(t, "sqlite:"+filepath.Join(t.TempDir(), "full.db")), t.Context()
+	insert := func() error {
+		return d.Tx(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "INSERT INTO item (id, n) VALUES (hex(randomblob(5000)), 1)")
+			return err
+		})
+	}
+	if err := insert(); err != nil || db.Full(err) {
+		t.Fatalf("insert = %v, Full %v, want nil, false", err, db.Full(err))
+	}
+	if _, err := d.W.ExecContext(ctx, "PRAGMA max_page_count = 1"); err != nil { // that is, as many as there are
+		t.Fatal(err)
+	}
+	if err := insert(); !db.Full(err) || db.Refused(err) || db.Retryable(err) {
+		t.Errorf("insert without room = %v: Full %v, Refused %v, Retryable %v, want true, false, false",
+			err, db.Full(err), db.Refused(err), db.Retryable(err))
+	}
+}
+
 // Two programs that add to one row at once: nothing is lost, whatever the
 // database asks to repeat.
 func TestTxConcurrent(t *testing.T) {

@@ -84,6 +84,19 @@ func Refused(err error) bool {
 	return false
 }
 
+// Full says whether err is the database's disk having no room. The same will be
+// taken when there is some again.
+func Full(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == "53100" // disk_full
+	}
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		const full = 13
+		return lite.Code()&0xff == full
+	}
+	return false
+}
+
 // Unique says whether err is a breach of a unique or primary key.
 func Unique(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {

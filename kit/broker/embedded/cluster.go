@@ -37,6 +37,8 @@ func (e *Broker) metadata(_ context.Context, r *wire.Request, q *kmsg.MetadataRe
 	return res
 }
 
+// describe says what there is of a topic. A partition that takes no records now
+// is led, for it can be read, and has no replica in sync.
 func (e *Broker) describe(name string) kmsg.MetadataResponseTopic {
 	t := kmsg.NewMetadataResponseTopic()
 	t.Topic = new(name)
@@ -47,10 +49,19 @@ func (e *Broker) describe(name string) kmsg.MetadataResponseTopic {
 	for i := range n {
 		p := kmsg.NewMetadataResponseTopicPartition()
 		p.Partition, p.Leader, p.LeaderEpoch = int32(i), node, 0
-		p.Replicas, p.ISR = []int32{node}, []int32{node}
+		p.Replicas = []int32{node}
+		if e.writable(name, p.Partition) {
+			p.ISR = []int32{node}
+		}
 		t.Partitions = append(t.Partitions, p)
 	}
 	return t
+}
+
+// writable says whether a partition can take records.
+func (e *Broker) writable(name string, partition int32) bool {
+	l := e.topics.Log(name, partition)
+	return l != nil && l.Err() == nil && !e.guard.refuses(name)
 }
 
 // describeCluster says who the cluster is.

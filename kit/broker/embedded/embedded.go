@@ -65,8 +65,9 @@ type Config struct {
 	// acknowledged records survive any end of the process, kill -9 included,
 	// but not the machine's.
 	Sync bool `yaml:"sync"`
-	// MinFreeBytes of the disk under which records are refused, so that there
-	// is always room for the commits of those taken.
+	// MinFreeBytes of the disk under which records of lanes are refused, so
+	// that what was taken before can come to its end. Under half of it all are,
+	// so that there is always room for commits.
 	MinFreeBytes int64 `yaml:"min_free_bytes"`
 	// GuardEvery is how often the free space is looked at.
 	GuardEvery time.Duration `yaml:"guard_every"`

@@ -11,11 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/broker/brokertest"
@@ -280,27 +283,60 @@ func TestEmbeddedCommitBeyondLog(t *testing.T) {
 	}
 }
 
+// inSync says how many replicas of the topics' first partitions are in sync.
+func inSync(t *testing.T, b *brokertest.Broker, names ...string) []int {
+	t.Helper()
+	q := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		q.Topics = append(q.Topics, kmsg.MetadataRequestTopic{Topic: new(name)})
+	}
+	counts := make([]int, 0, len(names))
+	for _, topic := range ask[*kmsg.MetadataResponse](call(t, b), q, 5).Topics {
+		counts = append(counts, len(topic.Partitions[0].ISR))
+	}
+	return counts
+}
+
 func TestEmbeddedDiskGuard(t *testing.T) {
 	t.Parallel()
+	const lane, outcome, least = "kurir.lane.otp", "kurir.outcome.otp", 1 << 20
 	var free atomic.Int64
 	free.Store(1 << 30)
 	b := brokertest.New(t, func(cfg *embedded.Config) {
-		cfg.MinFreeBytes, cfg.GuardEvery = 1<<20, time.Millisecond
+		cfg.TCP, cfg.MinFreeBytes, cfg.GuardEvery = "127.0.0.1:0", least, time.Millisecond
 		cfg.Free = func(string) (int64, error) { return free.Load(), nil }
 	})
 	c := b.Client(func(cfg *broker.Config) { cfg.ProduceTimeout = 100 * time.Millisecond }, "otp")
 	p := b.Producer(c)
-	brokertest.Fill(t, p, "kurir.lane.otp", 0, 1)
-
-	free.Store(1<<20 - 1)
-	brokertest.Eventually(t, func() bool {
-		_, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.otp", 0, 1))
-		return errors.Is(err, fault.Unavailable)
-	})
-	brokertest.Commit(t, c, "g", "kurir.lane.otp", 0, 1, "") // still finds room
-	free.Store(1<<20 + 1<<17)
-	brokertest.Eventually(t, func() bool {
-		_, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.otp", 0, 2))
+	brokertest.Fill(t, p, lane, 0, 1)
+	taken := func(name string) bool {
+		_, err := p.Produce(t.Context(), brokertest.Message(name, 0, 1))
+		if err != nil && !errors.Is(err, fault.Unavailable) {
+			t.Fatalf("Produce(%q) = %v, want it taken or fault.Unavailable", name, err)
+		}
 		return err == nil
-	})
+	}
+
+	free.Store(least - 1)
+	brokertest.Eventually(t, func() bool { return !taken(lane) })
+	if _, err := p.Produce(t.Context(), brokertest.Message(lane, 0, 1)); err == nil || !strings.Contains(err.Error(), "disk takes no records") {
+		t.Errorf("Produce() on a disk nearly full = %v, want it refused for the disk", err)
+	}
+	brokertest.Fill(t, p, outcome, 0, 1) // what was taken comes to its end
+	// So the client knows that there is no use in another try.
+	if got, want := inSync(t, b, lane, outcome), []int{0, 1}; !slices.Equal(got, want) || p.Healthy() {
+		t.Errorf("replicas in sync = %v, healthy %t, want %v, false", got, p.Healthy(), want)
+	}
+
+	free.Store(least/2 - 1)
+	brokertest.Eventually(t, func() bool { return !taken(outcome) })
+	brokertest.Commit(t, c, "g", lane, 0, 1, "") // still finds room
+
+	free.Store(least/2 + least/16)
+	brokertest.Eventually(t, func() bool { return taken(outcome) })
+	if taken(lane) {
+		t.Error("Produce() = nil with room for outcomes alone")
+	}
+	free.Store(least + least/8)
+	brokertest.Eventually(t, func() bool { return taken(lane) && p.Healthy() })
 }

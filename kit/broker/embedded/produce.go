@@ -67,7 +67,7 @@ func (e *Broker) admit(p *wire.Produce, b *wire.Batch) (*seglog.Log, int16) {
 		return nil, wire.InvalidRecord
 	case len(b.Records) > settings.MaxMessage:
 		return nil, wire.MessageTooLarge
-	case e.guard.full():
+	case e.guard.refuses(b.Topic):
 		return nil, wire.StorageError
 	}
 	switch err := seglog.Check(b.Records); {

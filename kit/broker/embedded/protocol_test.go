@@ -20,6 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/broker/brokertest"
@@ -298,6 +300,10 @@ func TestOffline(t *testing.T) {
 	}
 	p := b.producer(t, c)
 	brokertest.Fill(t, p, "kurir.lane.otp", 1, 5)
+	offline := gauge(t, e, "kurir_embedded_offline_partitions")
+	if got := offline(); got != 0 {
+		t.Errorf("%d partitions are offline before a sync failed", got)
+	}
 	bad.Store(true)
 	if _, err := p.Produce(t.Context(), brokertest.Message("kurir.lane.otp", 1, 1)); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("Produce() = %v while syncs fail, want fault.Unavailable", err)
@@ -308,11 +314,42 @@ func TestOffline(t *testing.T) {
 	}
 	brokertest.Fill(t, p, "kurir.lane.otp", 0, 1)
 	brokertest.Expect(t, c, "kurir.lane.otp", 1, 5)
+	if got := offline(); got != 1 {
+		t.Errorf("%d partitions are offline after a sync of one failed", got)
+	}
+	if p.Healthy() {
+		t.Error("Healthy() with a partition that is offline = true")
+	}
 	if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(text.String(), "level=ERROR msg=\"sync to disk failed") {
 		t.Errorf("log says nothing of the failed sync:\n%s", text.String())
+	}
+}
+
+// gauge reads one of the broker's gauges.
+func gauge(t *testing.T, e *embedded.Broker, name string) func() int64 {
+	t.Helper()
+	reader := sdkmetric.NewManualReader()
+	if err := e.Measure(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("test")); err != nil {
+		t.Fatal(err)
+	}
+	return func() int64 {
+		t.Helper()
+		var all metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &all); err != nil {
+			t.Fatal(err)
+		}
+		for _, scope := range all.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				if g, ok := m.Data.(metricdata.Gauge[int64]); ok && m.Name == name {
+					return g.DataPoints[0].Value
+				}
+			}
+		}
+		t.Fatalf("there is no gauge %s", name)
+		return 0
 	}
 }
 

@@ -137,7 +137,7 @@ func (s *Server) serve(d Door, nc net.Conn) {
 		delete(s.conns, nc)
 		s.mu.Unlock()
 	}()
-	c := &conn{server: s, door: d, net: nc, read: bufio.NewReader(nc), remote: nc.RemoteAddr().String()}
+	c := &conn{server: s, door: d, net: nc, read: bufio.NewReader(nc), remote: nc.RemoteAddr().String(), inside: inside(nc)}
 	defer c.free()
 	// A fault of ours in one request must not end everybody's broker.
 	defer func() {
@@ -164,6 +164,7 @@ type conn struct {
 	net     net.Conn
 	read    *bufio.Reader
 	remote  string
+	inside  bool
 	in, out []byte
 }
 
@@ -201,7 +202,8 @@ func (c *conn) next(ctx context.Context) error {
 	if err := api.body(&req, c.in); err != nil {
 		return err
 	}
-	req.Remote, req.Host, req.Port, req.Grow = c.remote, c.door.Host, c.door.Port, c.server.stock.grow
+	req.Remote, req.Inside = c.remote, c.inside
+	req.Host, req.Port, req.Grow = c.door.Host, c.door.Port, c.server.stock.grow
 	if api.Waits {
 		dst, err = c.watched(ctx, func(ctx context.Context) ([]byte, error) { return api.Handle(ctx, &req, dst) })
 	} else {

@@ -31,6 +31,9 @@ type Request struct {
 	ClientID string
 	// Remote is where the client connects from.
 	Remote string
+	// Inside says that the client is of this very process, and ends with it;
+	// false when that is not known.
+	Inside bool
 	// Host and Port are how the client reached the broker.
 	Host string
 	// Port belongs to Host.
