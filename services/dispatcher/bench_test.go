@@ -13,6 +13,7 @@ import (
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mxsim"
+	"kurir.dev/kit/topic"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	"kurir.dev/services/dispatcher"
 )
@@ -55,7 +56,7 @@ func fill(b *testing.B, y *yard, n int, body []byte) {
 	for range n {
 		e := y.envelope(lane.Bulk, "ana@example.org")
 		e.Content = &eventsv1.MailEnvelope_Message{Message: body}
-		m, err := y.codec.Mail(e)
+		m, err := y.mail(e, topic.Ordinary)
 		if err != nil {
 			b.Fatal(err)
 		}

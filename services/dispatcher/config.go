@@ -78,16 +78,21 @@ const (
 // DKIMDomain is one signing domain.
 type DKIMDomain = dkim.Domain
 
+// SiteRule is what some destinations may have.
+type SiteRule = site.Rule
+
 // Budget bounds one lane.
 type Budget struct {
-	// Outstanding is how many mails it may hold in memory.
+	// Outstanding is how many mails it may hold in memory; those of tenants
+	// with a long backlog, in the overflow band, half as many at most.
 	Outstanding int `yaml:"outstanding"`
 	// Bytes is how many bytes of them.
 	Bytes int64 `yaml:"bytes"`
 	// Workers is how many deliveries it may have under way.
 	Workers int `yaml:"workers"`
-	// Lookups is how many mails may wait for DNS before the lane itself does;
-	// a lane that retries inline never waits for it.
+	// Lookups is how many mails may wait for DNS before the lane itself does,
+	// and half as many of the overflow band; a lane that retries inline never
+	// waits for it.
 	Lookups int `yaml:"lookups"`
 }
 

@@ -212,7 +212,7 @@ func (s *Service) consumer(deps Deps, cfg Config, engine *deliver.Engine, l lane
 	consumer, err := custody.New(deps.Broker, deps.Telemetry, handler, custody.Config{
 		Group: cfg.group(l.Name),
 		Topic: deps.Broker.Topics().Lane(l.Name), Journal: deps.Broker.Topics().Outcome(l.Name),
-		MaxRecords: budget.Outstanding, MaxBytes: budget.Bytes,
+		MaxRecords: budget.Outstanding, MaxBytes: budget.Bytes, Bands: true,
 		CommitEvery: lease.CommitEvery, Drain: lease.Drain, Session: lease.Session,
 		Heartbeat: lease.Heartbeat, Rebalance: lease.Rebalance, JournalRewind: lease.JournalRewind,
 	})

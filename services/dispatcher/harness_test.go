@@ -21,6 +21,7 @@ import (
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
+	"kurir.dev/kit/topic"
 	dispatcherv1 "kurir.dev/proto/gen/kurir/dispatcher/v1"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
@@ -56,7 +57,8 @@ func build(tb testing.TB) *yard {
 	return buildOf(tb, 1)
 }
 
-// buildOf gives one whose topics have so many partitions.
+// buildOf gives one whose topics have so many partitions, and lanes one of each
+// band at least.
 func buildOf(tb testing.TB, partitions int) *yard {
 	tb.Helper()
 	keys, err := seal.Generate()
@@ -167,10 +169,19 @@ func (y *yard) envelope(laneName, to string) *eventsv1.MailEnvelope {
 	}
 }
 
+// mail is a mail's record in a band of its lane.
+func (y *yard) mail(e *eventsv1.MailEnvelope, b topic.Band) (broker.Message, error) {
+	m, err := y.codec.Mail(e)
+	if err == nil {
+		m.Partition, err = y.producer.PartitionIn(m.Topic, m.Key, b)
+	}
+	return m, err
+}
+
 // submit puts a mail onto its lane.
 func (y *yard) submit(e *eventsv1.MailEnvelope) *eventsv1.MailEnvelope {
 	y.tb.Helper()
-	m, err := y.codec.Mail(e)
+	m, err := y.mail(e, topic.Ordinary)
 	if err != nil {
 		y.tb.Fatal(err)
 	}
@@ -188,7 +199,13 @@ func (y *yard) send(laneName, to string) *eventsv1.MailEnvelope {
 // put puts a mail onto its lane without waiting; flush waits for all.
 func (y *yard) put(e *eventsv1.MailEnvelope) {
 	y.tb.Helper()
-	m, err := y.codec.Mail(e)
+	y.putIn(topic.Ordinary, e)
+}
+
+// putIn is put for either band.
+func (y *yard) putIn(b topic.Band, e *eventsv1.MailEnvelope) {
+	y.tb.Helper()
+	m, err := y.mail(e, b)
 	if err != nil {
 		y.tb.Fatal(err)
 	}
@@ -223,11 +240,12 @@ func (y *yard) flush() {
 	y.producer = p
 }
 
-// reader reads a topic's one partition from its beginning.
-func (y *yard) reader(topic string) *kafka.Reader {
+// reader reads a topic's first partition from its beginning; of a lane that is
+// the ordinary band.
+func (y *yard) reader(name string) *kafka.Reader {
 	y.tb.Helper()
 	r := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: y.client.Bootstrap(), Dialer: y.client.Dialer(), Topic: topic, Partition: 0,
+		Brokers: y.client.Bootstrap(), Dialer: y.client.Dialer(), Topic: name, Partition: 0,
 		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: 100 * time.Millisecond,
 	})
 	y.tb.Cleanup(func() { _ = r.Close() })

@@ -14,6 +14,7 @@ import (
 	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mxsim"
+	"kurir.dev/kit/topic"
 	dispatcherv1 "kurir.dev/proto/gen/kurir/dispatcher/v1"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	"kurir.dev/services/dispatcher"
@@ -56,7 +57,7 @@ func waitingRoom(y *yard, horizon time.Duration) *room {
 				case <-ctx.Done():
 					return
 				}
-				back, err := y.codec.Mail(d.GetEnvelope())
+				back, err := y.mail(d.GetEnvelope(), topic.Ordinary)
 				if err == nil {
 					_, err = y.producer.Produce(ctx, back)
 				}

@@ -266,7 +266,7 @@ func TestRecordsThatDoNotOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Topic = names.Lane(lane.OTP)
+	m.Topic, m.Partition = names.Lane(lane.OTP), 0
 	if _, err := y.producer.Produce(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}

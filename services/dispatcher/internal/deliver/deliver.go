@@ -31,6 +31,7 @@ import (
 	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/record"
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/dispatcher/internal/dial"
 	"kurir.dev/services/dispatcher/internal/dkim"
 	"kurir.dev/services/dispatcher/internal/dns"
@@ -113,7 +114,11 @@ func New(cfg Config, deps Deps) *Engine {
 	e.sites = site.New(cfg.Sites, lanes, cfg.Workers, e.work, deps.Now)
 	e.homes = make(map[string]*Lane, len(cfg.Lanes))
 	for _, l := range cfg.Lanes {
-		e.homes[l.Name] = &Lane{engine: e, lane: l, ledger: newLedger[*job](), lookups: make(chan struct{}, max(cfg.Lookups[l.Name], 1))}
+		home := &Lane{engine: e, lane: l, ledger: newLedger[*job]()}
+		for b, n := range [topic.Bands]int{topic.Ordinary: cfg.Lookups[l.Name], topic.Overflow: cfg.Lookups[l.Name] / 2} {
+			home.lookups[b] = make(chan struct{}, max(n, 1))
+		}
+		e.homes[l.Name] = home
 	}
 	return e
 }

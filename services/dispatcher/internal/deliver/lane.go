@@ -15,6 +15,7 @@ import (
 	"kurir.dev/kit/custody"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/telemetry"
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/dispatcher/internal/dkim"
 	"kurir.dev/services/dispatcher/internal/dns"
 	"kurir.dev/services/dispatcher/internal/journal"
@@ -27,9 +28,9 @@ type Lane struct {
 	engine  *Engine
 	lane    lane.Lane
 	ledger  *ledger[*job]
-	lookups chan struct{}
-	taken   atomic.Int64 // records so far
-	pressed atomic.Int64 // partitions that stand still until some of its mail ends
+	lookups [topic.Bands]chan struct{} // neither band waits for the other's
+	taken   atomic.Int64               // records so far
+	pressed atomic.Int64               // partitions that stand still until some of its mail ends
 }
 
 var (
@@ -183,9 +184,9 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		return
 	}
 	select {
-	case l.lookups <- struct{}{}:
+	case l.lookups[d.Band] <- struct{}{}:
 		e.lookups.Go(func() {
-			defer func() { <-l.lookups }()
+			defer func() { <-l.lookups[d.Band] }()
 			e.route(j)
 		})
 	case <-d.Context().Done():
