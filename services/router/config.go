@@ -9,6 +9,7 @@ import (
 	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/rpc"
+	"kurir.dev/services/router/internal/crowd"
 	"kurir.dev/services/router/internal/waiting"
 )
 
@@ -25,6 +26,8 @@ type Config struct {
 	Lanes lane.Set `yaml:"lanes"`
 	// Admission bounds what is taken.
 	Admission Admission `yaml:"admission"`
+	// Overflow keeps one tenant's backlog out of the way of all others.
+	Overflow Overflow `yaml:"overflow"`
 	// Idempotency is about the callers' keys.
 	Idempotency Idempotency `yaml:"idempotency"`
 	// Waiting bounds the way out of the waiting room.
@@ -75,6 +78,9 @@ type Idempotency struct {
 	Sweep time.Duration `yaml:"sweep"`
 }
 
+// Overflow keeps one tenant's backlog out of the way of all others.
+type Overflow = crowd.Config
+
 // Waiting bounds the way out of the waiting room.
 type Waiting = waiting.Config
 
@@ -96,6 +102,7 @@ func Default() Config {
 		Admission: Admission{
 			MaxInFlight: 2048, MaxBytesInFlight: 64 << 20, StreamWindow: 256, MaxMailBytes: 960 << 10, MaxAhead: 90 * 24 * time.Hour,
 		},
+		Overflow:    crowd.Default(),
 		Idempotency: Idempotency{Window: 7 * 24 * time.Hour, Landing: 15 * time.Second, Sweep: time.Minute},
 		Waiting:     waiting.Default(),
 		Groups:      Groups{Deferred: "kurir.router", Dispatcher: "kurir.dispatcher.%s"},
@@ -105,7 +112,7 @@ func Default() Config {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	faults := []error{conf.Under("grpc", c.GRPC.Validate()), c.Lanes.Validate(), conf.Under("waiting", c.Waiting.Validate()), conf.Under("gate", c.Gate.Validate())}
+	faults := []error{conf.Under("grpc", c.GRPC.Validate()), c.Lanes.Validate(), conf.Under("waiting", c.Waiting.Validate()), conf.Under("overflow", c.Overflow.Validate()), conf.Under("gate", c.Gate.Validate())}
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			faults = append(faults, fmt.Errorf(format, args...))

@@ -159,15 +159,18 @@ func (h *house) submit(s *routerv1.Submission) *mailv1.Receipt {
 	return resp.GetReceipt()
 }
 
-// tape reads a topic of one partition from its beginning.
+// tape reads a partition from its beginning.
 type tape struct {
 	h      *house
 	reader *kafka.Reader
 }
 
-func (h *house) tape(topic string) *tape {
+// tape reads the first partition of a topic, which is the ordinary band of lanes.
+func (h *house) tape(topic string) *tape { return h.partition(topic, 0) }
+
+func (h *house) partition(topic string, n int) *tape {
 	r := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: h.client.Bootstrap(), Dialer: h.client.Dialer(), Topic: topic, MinBytes: 1, MaxBytes: 1 << 20,
+		Brokers: h.client.Bootstrap(), Dialer: h.client.Dialer(), Topic: topic, Partition: n, MinBytes: 1, MaxBytes: 1 << 20,
 		MaxWait: 100 * time.Millisecond, ReadBackoffMin: 10 * time.Millisecond,
 	})
 	h.tb.Cleanup(func() { _ = r.Close() })
@@ -209,3 +212,6 @@ func (t *tape) until(want eventsv1.EventType) *eventsv1.Event {
 
 func (h *house) lane(name string) *tape { return h.tape(h.client.Topics().Lane(name)) }
 func (h *house) events() *tape          { return h.tape(h.client.Topics().Events()) }
+
+// aside reads the overflow band of a lane.
+func (h *house) aside(name string) *tape { return h.partition(h.client.Topics().Lane(name), 1) }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/custody/mark"
 	"kurir.dev/services/router/internal/rpcapi"
 	"kurir.dev/services/router/internal/store"
 )
@@ -76,7 +77,7 @@ func (l *lanes) read(ctx context.Context) (map[string]rpcapi.LaneStat, error) {
 	for i, lane := range l.names {
 		g.Go(func() error {
 			topic := l.broker.Topics().Lane(lane)
-			lag, err := l.broker.Lag(ctx, strings.ReplaceAll(l.group, "%s", lane), topic)
+			lag, err := l.broker.Lag(ctx, l.groupOf(lane), topic)
 			lags[i] = lag[topic]
 			return err
 		})
@@ -92,6 +93,14 @@ func (l *lanes) read(ctx context.Context) (map[string]rpcapi.LaneStat, error) {
 		}
 	}
 	return l.compare(now), nil
+}
+
+// groupOf is the group in which dispatchers read a lane.
+func (l *lanes) groupOf(lane string) string { return strings.ReplaceAll(l.group, "%s", lane) }
+
+// commits are what the dispatchers have committed of a lane.
+func (l *lanes) commits(ctx context.Context, lane string) (map[int]mark.Mark, error) {
+	return l.broker.Commits(ctx, l.groupOf(lane), l.broker.Topics().Lane(lane))
 }
 
 // compare fills in the rates and keeps the look.

@@ -29,14 +29,15 @@ type meters struct {
 }
 
 // newMeters makes them; counts tells how many mails of each lane wait, last how
-// the lanes did when they were last looked at.
+// the lanes did when they were last looked at, crowded how many tenants of each
+// are crowded.
 func newMeters(
 	ctx context.Context, t *telemetry.Telemetry, lanes lane.Set,
-	counts func(ctx context.Context) (map[string]int64, error), last func() map[string]rpcapi.LaneStat,
+	counts func(ctx context.Context) (map[string]int64, error), last func() map[string]rpcapi.LaneStat, crowded func() map[string]int,
 ) (*meters, error) {
 	meter := t.Meter("kurir.dev/services/router")
 	m := &meters{}
-	var errs [7]error
+	var errs [8]error
 	m.submissions, errs[0] = meter.Int64Counter("kurir_router_submissions",
 		metric.WithDescription("Submissions by lane and how they ended."))
 	m.latency, errs[1] = meter.Float64Histogram("kurir_router_admission", metric.WithUnit("s"),
@@ -60,6 +61,14 @@ func newMeters(
 	m.pending, errs[5] = meter.Int64Counter("kurir_router_pending_keys",
 		metric.WithDescription("Keys that were left pending and looked into, by what was found: there, nowhere, untold (may go out twice)."))
 	errs[6] = laneGauges(meter, lanes.Names(), last)
+	_, errs[7] = meter.Int64ObservableGauge("kurir_router_crowded",
+		metric.WithDescription("Tenants whose next mail goes into the overflow band of the lane."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for l, n := range crowded() {
+				o.Observe(int64(n), metric.WithAttributes(attribute.String("lane", l)))
+			}
+			return nil
+		}))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("making the router's metrics: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/topic"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
@@ -14,7 +15,22 @@ import (
 
 // abandon leaves a key pending whose mail lies on its lane, as a router does
 // that dies between the broker's acknowledgement and its own note of it.
-func (h *house) abandon(key string) *routerv1.Submission {
+func (h *house) abandon(key string, band topic.Band) *routerv1.Submission {
+	h.tb.Helper()
+	s := h.lose(key)
+	// The first program is gone; what it had sent arrives.
+	e := &eventsv1.MailEnvelope{
+		MailId: s.GetMailId(), Tenant: s.GetTenant(), Lane: "billing", Attempt: 1, Recipient: s.GetRecipient(), Facts: s.GetFacts(),
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+	msg, err := h.codec.Mail(e)
+	msg.Partition, _ = band.Of(topic.Bands)
+	h.dispatch().produce(msg, err)
+	return s
+}
+
+// lose leaves a key pending whose mail reached nothing; no router runs then.
+func (h *house) lose(key string) *routerv1.Submission {
 	h.tb.Helper()
 	s := h.bill(key)
 	h.kafka.Stop()
@@ -24,15 +40,9 @@ func (h *house) abandon(key string) *routerv1.Submission {
 	if f := fault.From(err); f == nil || f.Reason != faultv1.Reason_REASON_BROKER_UNAVAILABLE {
 		h.tb.Fatalf("Submit(broker gone) = %v, want BROKER_UNAVAILABLE", err)
 	}
-	// The first program is gone; what it had sent arrives.
-	e := &eventsv1.MailEnvelope{
-		MailId: s.GetMailId(), Tenant: s.GetTenant(), Lane: "billing", Attempt: 1, Recipient: s.GetRecipient(), Facts: s.GetFacts(),
-		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-	}
 	h.kafka.Start()
 	h.await(true)
 	h.stop()
-	h.dispatch().produce(h.codec.Mail(e))
 	return s
 }
 
@@ -54,7 +64,7 @@ func TestReplayFindsItsMail(t *testing.T) {
 	h := pending(t)
 	h.cfg.Idempotency.Sweep = time.Hour
 	h.cfg.Idempotency.Landing = 30 * time.Second // the sweep at the start comes too early for it
-	first := h.abandon("k")
+	first := h.abandon("k", topic.Ordinary)
 	h.start()
 	h.await(true)
 	h.pass(3 * time.Hour)
@@ -80,7 +90,7 @@ func TestSweepSettlesPending(t *testing.T) {
 	t.Parallel()
 	h := pending(t)
 	h.cfg.Idempotency.Sweep = 20 * time.Millisecond
-	first := h.abandon("k")
+	first := h.abandon("k", topic.Ordinary)
 	h.pass(time.Hour)
 	h.start()
 	h.await(true)

@@ -5,12 +5,13 @@
 //
 //  1. the store (internal/store): keys, suppressions, waiting mail
 //  2. the producer and the post (internal/wire): mail and events to the broker
-//  3. the desk (internal/admission): decides about submissions
-//  4. the releaser (internal/waiting): sees waiting mail out in time
-//  5. the intake (internal/intake): brings deferred mail in
-//  6. the warden, the purge, the sweep and the look at the lanes: readiness,
+//  3. the crowd (internal/crowd): who has much unfinished, and goes aside
+//  4. the desk (internal/admission): decides about submissions
+//  5. the releaser (internal/waiting): sees waiting mail out in time
+//  6. the intake (internal/intake): brings deferred mail in
+//  7. the warden, the purge, the sweep and the look at the lanes: readiness,
 //     forgetting what is old, settling what a crash left open
-//  7. the gRPC server (internal/rpcapi)
+//  8. the gRPC server (internal/rpcapi)
 package router
 
 import (
@@ -30,6 +31,7 @@ import (
 	"kurir.dev/kit/telemetry"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
 	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/crowd"
 	"kurir.dev/services/router/internal/dead"
 	"kurir.dev/services/router/internal/intake"
 	"kurir.dev/services/router/internal/rpcapi"
@@ -96,7 +98,8 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Service, error) {
 	log := deps.Telemetry.Log
 	lanes := &lanes{broker: deps.Broker, store: db, group: cfg.Groups.Dispatcher, names: cfg.Lanes.Names(), log: log}
-	meters, err := newMeters(ctx, deps.Telemetry, cfg.Lanes, db.Counts, lanes.last)
+	crowd := crowd.New(cfg.Overflow, cfg.Lanes.Names(), lanes.commits, log)
+	meters, err := newMeters(ctx, deps.Telemetry, cfg.Lanes, db.Counts, lanes.last, crowd.Crowded)
 	if err != nil {
 		return nil, err
 	}
@@ -114,12 +117,13 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 	}
 	finder := wire.NewFinder(deps.Broker, producer, codec)
 
-	releaser := waiting.NewReleaser(db, post, cfg.Lanes.Names(), cfg.Waiting, log,
+	releaser := waiting.NewReleaser(db, post, crowd, cfg.Lanes.Names(), cfg.Waiting, log,
 		waiting.Meter{Left: meters.left, Unreadable: meters.unread}, deps.Now)
 	room := waiting.NewRoom(db, releaser.WakeAll, deps.Now)
 	desk := admission.NewDesk(
 		admission.Deps{
-			Ledger: db, Carrier: post, Finder: finder, Log: log, Now: deps.Now, Wake: releaser.Wake, Gate: deps.Gate, Found: meters.found,
+			Ledger: db, Carrier: post, Finder: finder, Log: log, Now: deps.Now, Wake: releaser.Wake, Gate: deps.Gate, Crowd: crowd,
+			Found: meters.found,
 		},
 		admission.Config{
 			Rules: admission.Rules{
@@ -163,6 +167,7 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 		db.Part(),
 		producer.Part(),
 		app.Loop("post", post.Run),
+		app.Loop("crowd", crowd.Run),
 		app.Loop("desk", desk.Run),
 		app.Loop("releaser", releaser.Run),
 		app.Loop("intake", deferred.Run),

@@ -10,6 +10,7 @@ import (
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/gate"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
+	"kurir.dev/services/router/internal/crowd"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -42,6 +43,8 @@ type Deps struct {
 	Wake func(lane string, at time.Time)
 	// Gate is told of urgent mail in work; nil is not.
 	Gate *gate.Gate
+	// Crowd gives mail its band; nil gives all the ordinary one.
+	Crowd *crowd.Crowd
 	// Found counts what became of keys that were pending; nil does not.
 	Found func(ctx context.Context, w Whereabouts)
 }
@@ -162,6 +165,12 @@ func (d *Desk) admit(ctx context.Context, dr draft, landing func() func(told boo
 		}
 		e.Waits = waits(dr, sealed)
 	}
+	seat := &crowd.Seat{}
+	if e.Waits == nil {
+		seat = d.deps.Crowd.Choose(dr.mail.Lane, dr.mail.Tenant)
+		defer seat.Leave()
+	}
+	e.Band = seat.Band()
 	verdict, err := d.ask(ctx, e)
 	switch {
 	case err != nil:
@@ -175,7 +184,7 @@ func (d *Desk) admit(ctx context.Context, dr draft, landing func() func(told boo
 		d.deps.Wake(e.Waits.Lane, e.Waits.WakeAt())
 		return e.Receipt, nil
 	}
-	return d.publish(ctx, dr.mail, e.Receipt, landing)
+	return d.publish(ctx, dr.mail, seat, e.Receipt, landing)
 }
 
 // again answers a submission whose key is taken. One that is pending is looked
@@ -223,7 +232,9 @@ func (d *Desk) again(ctx context.Context, dr draft, p Prior, landing func() func
 		d.deps.Log.WarnContext(ctx, "mail of a pending key may go out twice: the log of its time is gone",
 			slog.String("mail_id", m.ID), slog.Time("accepted_at", m.AcceptedAt))
 	}
-	return d.publish(ctx, m, p.Receipt, landing)
+	seat := d.deps.Crowd.Keep(m.Lane, m.Tenant, p.Band)
+	defer seat.Leave()
+	return d.publish(ctx, m, seat, p.Receipt, landing)
 }
 
 // find looks for the mail of a pending key.
@@ -231,7 +242,7 @@ func (d *Desk) find(ctx context.Context, p Prior) (Finding, error) {
 	ctx, cancel := d.within(ctx)
 	defer cancel()
 	span := Span{From: p.Tried.From, To: p.Tried.To.Add(d.cfg.Landing)}
-	f, err := d.deps.Finder.Find(ctx, p.Receipt.Lane, p.Receipt.MailID, span)
+	f, err := d.deps.Finder.Find(ctx, p, span)
 	if err != nil {
 		return f, d.unavailable(ctx, faultv1.Reason_REASON_BROKER_UNAVAILABLE, "the broker did not tell in time whether the mail is there", err)
 	}
@@ -249,10 +260,10 @@ func (d *Desk) note(ctx context.Context, key Key, tried Span) error {
 }
 
 // publish puts a mail onto its lane.
-func (d *Desk) publish(ctx context.Context, m mail.Mail, r Receipt, landing func() func(told bool)) (Receipt, error) {
+func (d *Desk) publish(ctx context.Context, m mail.Mail, s *crowd.Seat, r Receipt, landing func() func(told bool)) (Receipt, error) {
 	ctx, cancel := d.within(ctx)
 	defer cancel()
-	if err := d.deps.Carrier.Publish(ctx, m); err != nil {
+	if err := d.deps.Carrier.Publish(ctx, m, s); err != nil {
 		return Receipt{}, d.unavailable(ctx, faultv1.Reason_REASON_BROKER_UNAVAILABLE, "the broker did not acknowledge in time", err)
 	}
 	d.accepted(ctx, m, r, landing)

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"kurir.dev/kit/lane"
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/crowd"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -38,7 +40,7 @@ func (l *ledger) Admit(_ context.Context, e admission.Entry) (admission.Verdict,
 		return admission.Verdict{Suppressed: c}, nil
 	}
 	if e.Key.Value != "" {
-		l.rows[e.Key] = admission.Prior{Fingerprint: e.Fingerprint, Receipt: e.Receipt, Pending: e.Waits == nil, Tried: admission.Span{From: e.Receipt.AcceptedAt, To: e.Receipt.AcceptedAt}}
+		l.rows[e.Key] = admission.Prior{Fingerprint: e.Fingerprint, Receipt: e.Receipt, Pending: e.Waits == nil, Band: e.Band, Tried: admission.Span{From: e.Receipt.AcceptedAt, To: e.Receipt.AcceptedAt}}
 	}
 	if e.Waits != nil {
 		l.waits = append(l.waits, *e.Waits)
@@ -108,7 +110,8 @@ type finder struct {
 	err   error
 }
 
-func (f *finder) Find(_ context.Context, _, id string, span admission.Span) (admission.Finding, error) {
+func (f *finder) Find(_ context.Context, p admission.Prior, span admission.Span) (admission.Finding, error) {
+	id := p.Receipt.MailID
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, span)
@@ -120,6 +123,7 @@ func (f *finder) Find(_ context.Context, _, id string, span admission.Span) (adm
 type carrier struct {
 	mu        sync.Mutex
 	published []mail.Mail
+	bands     []topic.Band // of what is published
 	accepted  []admission.Receipt
 	gate      chan struct{}
 	entered   chan struct{}
@@ -127,7 +131,7 @@ type carrier struct {
 	mute      bool // events are lost
 }
 
-func (c *carrier) Publish(ctx context.Context, m mail.Mail) error {
+func (c *carrier) Publish(ctx context.Context, m mail.Mail, s *crowd.Seat) error {
 	if c.entered != nil {
 		c.entered <- struct{}{}
 	}
@@ -143,7 +147,8 @@ func (c *carrier) Publish(ctx context.Context, m mail.Mail) error {
 	if c.err != nil {
 		return c.err
 	}
-	c.published = append(c.published, m)
+	c.published, c.bands = append(c.published, m), append(c.bands, s.Band())
+	s.Landed(0, int64(len(c.published)))
 	return nil
 }
 
@@ -169,6 +174,7 @@ type bench struct {
 	ledger  *ledger
 	carrier *carrier
 	finder  *finder
+	crowd   *crowd.Crowd // of at most one mail
 	desk    *admission.Desk
 	woken   []time.Time
 }
@@ -180,10 +186,11 @@ func setup(t *testing.T) *bench {
 			rows: map[admission.Key]admission.Prior{}, causes: map[mail.Key]suppression.Cause{},
 			confirmed: make(chan []admission.Key, 16), swept: make(chan time.Time, 16),
 		},
+		crowd:   crowd.New(crowd.Config{After: 1}, []string{"otp"}, nil, slog.New(slog.DiscardHandler)),
 		carrier: &carrier{}, finder: &finder{where: map[string]admission.Whereabouts{}},
 	}
 	b.desk = admission.NewDesk(admission.Deps{
-		Ledger: b.ledger, Carrier: b.carrier, Finder: b.finder, Log: slog.New(slog.DiscardHandler), Now: noon,
+		Ledger: b.ledger, Carrier: b.carrier, Finder: b.finder, Crowd: b.crowd, Log: slog.New(slog.DiscardHandler), Now: noon,
 		Wake: func(_ string, at time.Time) { b.woken = append(b.woken, at) },
 	}, admission.Config{
 		Rules:       admission.Rules{Lanes: lane.Default(), MaxBytes: 1000, MaxAhead: 90 * 24 * time.Hour},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"kurir.dev/kit/topic"
+	"kurir.dev/services/router/internal/crowd"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -28,6 +30,8 @@ type Entry struct {
 	Urgent bool
 	// Receipt is the answer to remember under the key.
 	Receipt Receipt
+	// Band is where on its lane the mail is put.
+	Band topic.Band
 	// Waits is the mail itself when it is scheduled; it goes into the waiting
 	// room in the same commit, and the key is accepted at once. Nil for a mail
 	// that goes to its lane: its key is pending until it is confirmed.
@@ -52,6 +56,12 @@ type Prior struct {
 	Absent bool
 	// Tried is when a pending mail was put onto its lane, if it was.
 	Tried Span
+	// Band is where on its lane it is put, however often: there the dispatchers
+	// know what they have had.
+	Band topic.Band
+	// Unplaced says that nobody noted a band when it was tried first: it may
+	// lie in any partition.
+	Unplaced bool
 }
 
 // Span is a time from one moment to another.
@@ -125,17 +135,18 @@ type Finding struct {
 // Finder looks for mail where the dispatchers would find it; wire.Finder is
 // one.
 type Finder interface {
-	// Find looks for a mail that was put onto its lane in the span if it ever
-	// was. The effort is bounded by what the lane's partition was given in that
+	// Find looks for the mail of p, which was put onto its lane in the span if
+	// it ever was. The effort is bounded by what its partition was given in that
 	// span; an error says that the broker did not answer in ctx's time.
-	Find(ctx context.Context, lane, id string, span Span) (Finding, error)
+	Find(ctx context.Context, p Prior, span Span) (Finding, error)
 }
 
 // Carrier brings admitted mail to Kafka.
 type Carrier interface {
-	// Publish puts m onto its lane and returns when that is acknowledged. Any
-	// error means that nobody knows whether m is there.
-	Publish(ctx context.Context, m mail.Mail) error
+	// Publish puts m onto its lane, where its seat is, and returns when that is
+	// acknowledged; the seat is told where it landed, then or later. Any error
+	// means that nobody knows whether m is there.
+	Publish(ctx context.Context, m mail.Mail, s *crowd.Seat) error
 	// Seal packs m for the waiting room.
 	Seal(ctx context.Context, m mail.Mail) ([]byte, error)
 	// Accepted tells the event ACCEPTED without waiting, and answers through

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/topic"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/admission"
 )
@@ -136,6 +137,53 @@ func (b *bench) sweep(t *testing.T, now time.Time, meanwhile func()) {
 	if err := <-done; err != nil {
 		t.Errorf("Run() = %v", err)
 	}
+}
+
+// TestReplayKeepsBand: a mail that is tried again goes where it was tried first,
+// whatever its tenant has there by then; what was not taken takes no place.
+func TestReplayKeepsBand(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.crash(t, "ordinary", "k")
+	others := b.crowd.Choose("otp", "acme")
+	if others.Band() != topic.Ordinary {
+		t.Fatal("a mail that did not land keeps its place")
+	}
+	b.crash(t, "aside", "l")
+	for _, id := range []string{"ordinary", "aside"} {
+		s := otp(id, b.keyOf(id))
+		s.Fingerprint = "another"
+		if _, err := b.desk.Submit(t.Context(), s); err == nil {
+			t.Error("Submit(another body) = nil, want a mismatch")
+		}
+	}
+	others.Leave()
+	for _, c := range []struct {
+		id   string
+		want topic.Band
+	}{{"aside", topic.Overflow}, {"ordinary", topic.Ordinary}} {
+		if _, err := b.desk.Submit(t.Context(), otp(c.id, b.keyOf(c.id))); err != nil {
+			t.Fatalf("Submit(%s) = %v", c.id, err)
+		}
+		if got := b.carrier.bands[len(b.carrier.bands)-1]; got != c.want {
+			t.Errorf("Submit(%s) put it into %v, want %v", c.id, got, c.want)
+		}
+	}
+	if got := b.crowd.Crowded()["otp"]; got != 1 {
+		t.Errorf("Crowded() = %d, want one: a mail lies in the ordinary band", got)
+	}
+}
+
+// keyOf is the key under which a mail is pending.
+func (b *bench) keyOf(id string) string {
+	b.ledger.mu.Lock()
+	defer b.ledger.mu.Unlock()
+	for k, p := range b.ledger.rows {
+		if p.Receipt.MailID == id {
+			return k.Value
+		}
+	}
+	return ""
 }
 
 // TestSlots: bytes are bounded as places are, and a flood of one lane leaves

@@ -76,7 +76,7 @@ func (s *Sweeper) settle(ctx context.Context, o Open) error {
 	}
 	look, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	f, err := s.Finder.Find(look, o.Prior.Receipt.Lane, o.Prior.Receipt.MailID, span)
+	f, err := s.Finder.Find(look, o.Prior, span)
 	if err != nil {
 		return err
 	}

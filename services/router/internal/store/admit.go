@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"slices"
 
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
@@ -102,7 +103,7 @@ func (t *txn) decide(ctx context.Context, ops []op, verdicts []admission.Verdict
 		}
 		if e.Key.Value != "" {
 			entered = append(entered, e)
-			priors[e.Key] = &admission.Prior{Fingerprint: e.Fingerprint, Receipt: e.Receipt, Pending: e.Waits == nil}
+			priors[e.Key] = &admission.Prior{Fingerprint: e.Fingerprint, Receipt: e.Receipt, Pending: e.Waits == nil, Band: e.Band}
 		}
 	}
 	lost, err := t.enter(ctx, entered)
@@ -145,7 +146,7 @@ func (t *txn) priors(ctx context.Context, keys []admission.Key) (map[admission.K
 	return found, err
 }
 
-const priorColumns = `tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at, tried_from, tried_to`
+const priorColumns = `tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at, tried_from, tried_to, band`
 
 // What stands in the column pending.
 const (
@@ -155,13 +156,14 @@ const (
 )
 
 func scanPrior(row *sql.Rows, k *admission.Key, p *admission.Prior) error {
-	var state, accepted, expires, send, from, to int64
+	var state, accepted, expires, send, from, to, band int64
 	if err := row.Scan(&k.Tenant, &k.Value, &p.Fingerprint, &p.Receipt.MailID, &p.Receipt.Lane,
-		&state, &accepted, &expires, &send, &from, &to); err != nil {
+		&state, &accepted, &expires, &send, &from, &to, &band); err != nil {
 		return err
 	}
 	p.Receipt.AcceptedAt, p.Receipt.ExpiresAt, p.Receipt.SendAt = at(accepted), at(expires), at(send)
 	p.Pending, p.Absent = state != settled, state == absent
+	p.Band, p.Unplaced = topic.Band(max(band, 0)), band < 0
 	if from == 0 {
 		from, to = accepted, accepted
 	}
@@ -192,15 +194,15 @@ func (t *txn) causes(ctx context.Context, recipients []mail.Key) (map[mail.Key]s
 
 // What enters an entry.
 const (
-	entryWidth  = 9
-	insertEntry = `INSERT INTO idempotency (tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at) `
+	entryWidth  = 10
+	insertEntry = `INSERT INTO idempotency (tenant, idem_key, fingerprint, mail_id, lane, pending, accepted_at, expires_at, send_at, band) `
 )
 
 // entryRow is an entry's row, with room for one parameter more.
 func entryRow(e *admission.Entry) []any {
 	r := e.Receipt
 	return append(make([]any, 0, entryWidth+1), e.Key.Tenant, e.Key.Value, e.Fingerprint, r.MailID, r.Lane,
-		bit(e.Waits == nil), micros(r.AcceptedAt), micros(r.ExpiresAt), micros(r.SendAt))
+		bit(e.Waits == nil), micros(r.AcceptedAt), micros(r.ExpiresAt), micros(r.SendAt), int64(e.Band))
 }
 
 // enter writes entries under their keys and answers the keys that were taken

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -23,7 +24,9 @@ type due struct {
 
 // Claim implements waiting.Queue. On PostgreSQL rows that another replica is
 // claiming are passed over; SQLite has one writer.
-func (s *Store) Claim(ctx context.Context, lane string, now, lease time.Time, limit int) ([]waiting.Mail, error) {
+func (s *Store) Claim(
+	ctx context.Context, lane string, now, lease time.Time, limit int, place func(waiting.Mail) topic.Band,
+) ([]waiting.Mail, error) {
 	// Most looks find nothing: they shall not take the writer.
 	next, err := s.NextWake(ctx, lane)
 	if err != nil || next.IsZero() || next.After(now) {
@@ -34,7 +37,7 @@ func (s *Store) Claim(ctx context.Context, lane string, now, lease time.Time, li
 	for looked := 0; looked < limit; {
 		var c *claim
 		err := s.write(ctx, s.rankOf(lane), func(ctx context.Context, t *txn) error {
-			c = &claim{size: size}
+			c = &claim{size: size, place: place}
 			begun := time.Now()
 			for {
 				n := s.most(limit - looked - c.looked)
@@ -64,6 +67,7 @@ func (s *Store) Claim(ctx context.Context, lane string, now, lease time.Time, li
 
 // claim is what one transaction claims.
 type claim struct {
+	place  func(waiting.Mail) topic.Band
 	mails  []waiting.Mail
 	looked int // rows
 	size   int // bytes of envelopes, those of earlier transactions included
@@ -94,6 +98,9 @@ func (s *Store) claim(ctx context.Context, t *txn, c *claim, lane string, now, l
 				break
 			}
 			c.size += d.bytes
+			if d.mail.State.Waits() && m.State == waiting.Leaving {
+				m.Band = c.place(m)
+			}
 			c.mails = append(c.mails, m)
 		}
 		if !m.State.Waits() {
@@ -101,13 +108,13 @@ func (s *Store) claim(ctx context.Context, t *txn, c *claim, lane string, now, l
 		}
 		k := decision{
 			state: m.State, ending: m.Ending, reason: m.Reason, wake: micros(wake),
-			held: bit(m.Held), until: micros(m.HoldUntil), tell: m.Tell,
+			held: bit(m.Held), until: micros(m.HoldUntil), tell: m.Tell, band: m.Band,
 		}
 		moved[k] = append(moved[k], m.ID)
 	}
 	for k, ids := range moved {
-		args := append([]any{k.state.String(), k.ending.String(), k.reason, k.wake, k.held, k.until, int64(k.tell)}, ids...)
-		if err := t.exec(ctx, `UPDATE waiting SET state = ?, ending = ?, reason = ?, wake_at = ?, held = ?, hold_until = ?, tell = ?
+		args := append([]any{k.state.String(), k.ending.String(), k.reason, k.wake, k.held, k.until, int64(k.tell), int64(k.band)}, ids...)
+		if err := t.exec(ctx, `UPDATE waiting SET state = ?, ending = ?, reason = ?, wake_at = ?, held = ?, hold_until = ?, tell = ?, band = ?
 			WHERE mail_id IN (`+marks(len(ids))+`)`, args...); err != nil {
 			return err
 		}
@@ -123,6 +130,7 @@ type decision struct {
 	wake        int64
 	held, until int64
 	tell        waiting.Tell
+	band        topic.Band
 }
 
 // due reads and locks rows whose time has come, without their envelopes.
@@ -185,7 +193,7 @@ func (t *txn) dueOf(ctx context.Context, lane string, now time.Time, limit int) 
 // listed are the columns of a mail without its envelope.
 var listed = []string{
 	"mail_id", "attempt", "tenant", "lane", "kind", "domain", "site", "invoice", "template", "recipient",
-	"state", "held", "hold_until", "reason", "ending", "due_at", "expires_at", "hint", "held_at", "in_doubt", "tell",
+	"state", "held", "hold_until", "reason", "ending", "due_at", "expires_at", "hint", "held_at", "in_doubt", "tell", "band",
 }
 
 // prefixed are the listed columns of a table alias.
@@ -199,7 +207,7 @@ func scanMail(row *sql.Rows, m *waiting.Mail, more ...any) error {
 	dest := append([]any{
 		&m.ID, &m.Attempt, &m.Tenant, &m.Lane, &m.Kind, &m.Domain, &m.Site, &m.Invoice, &m.Template, &recipient,
 		&state, &held, &holdUntil, &m.Reason, &ending, &due, &expires,
-		&m.Hint, &heldAt, &doubt, &m.Tell,
+		&m.Hint, &heldAt, &doubt, &m.Tell, &m.Band,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
 		return err

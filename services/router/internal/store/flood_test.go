@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kurir.dev/kit/dbtest"
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/waiting"
@@ -49,7 +50,7 @@ func BenchmarkUrgent(b *testing.B) {
 					})
 				})
 				loop(1, func(int) error {
-					mails, err := s.Claim(b.Context(), "bulk", time.Now(), time.Now().Add(time.Hour), 128)
+					mails, err := s.Claim(b.Context(), "bulk", time.Now(), time.Now().Add(time.Hour), 128, func(waiting.Mail) topic.Band { return topic.Ordinary })
 					refs := make([]waiting.Ref, len(mails))
 					for i, m := range mails {
 						refs[i] = m.Ref()

@@ -101,11 +101,19 @@ CREATE TABLE replays (
 );
 `
 
+// bands adds where on their lanes mails are put; of keys that were entered
+// before, nobody knows.
+const bands = `
+ALTER TABLE idempotency ADD COLUMN band BIGINT NOT NULL DEFAULT -1;
+ALTER TABLE waiting ADD COLUMN band BIGINT NOT NULL DEFAULT 0;
+`
+
 // migrations are the steps of the schema; ones that have shipped are never
 // edited.
 func migrations() []db.Migration {
 	return []db.Migration{
 		{Version: 1, SQLite: schema, Postgres: strings.ReplaceAll(schema, " BLOB ", " BYTEA ")},
 		{Version: 2, SQLite: decisions, Postgres: decisions},
+		{Version: 3, SQLite: bands, Postgres: bands},
 	}
 }

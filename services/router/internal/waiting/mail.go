@@ -20,6 +20,7 @@ package waiting
 import (
 	"time"
 
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/mail"
 )
 
@@ -38,6 +39,10 @@ type Mail struct {
 	// Attempt is the number its next release carries, from 1.
 	Attempt uint32
 	State   State
+	// Band is where on its lane it is put, chosen when it begins to leave:
+	// however often it is released with one attempt, it lies in one place,
+	// where the dispatchers know what they have had.
+	Band topic.Band
 	// Held keeps it until HoldUntil, or until it is released or expires when
 	// HoldUntil is zero.
 	Held      bool

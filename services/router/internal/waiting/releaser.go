@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kurir.dev/kit/backoff"
+	"kurir.dev/kit/topic"
+	"kurir.dev/services/router/internal/crowd"
 )
 
 // Queue is what the releaser asks of the store. lane is one of the lanes that
@@ -18,8 +20,10 @@ type Queue interface {
 	// Claim decides about mail of a lane whose time has come (Mail.Decide), at
 	// most limit of it, and gives back what is now Leaving or Settling, and
 	// what waits on but has something to tell. No other claim gets it before
-	// lease, among replicas too.
-	Claim(ctx context.Context, lane string, now, lease time.Time, limit int) ([]Mail, error)
+	// lease, among replicas too. place is asked, maybe more than once, for the
+	// band of a mail that begins to leave; one that began before keeps its own,
+	// for nobody knows where it lies by now.
+	Claim(ctx context.Context, lane string, now, lease time.Time, limit int, place func(Mail) topic.Band) ([]Mail, error)
 	// Finish forgets mail that has left, and remembers that it did.
 	Finish(ctx context.Context, refs []Ref, now time.Time) error
 	// Told notes that mail that waits on has told what it had to, and gives it
@@ -35,8 +39,9 @@ type Queue interface {
 // Carrier tells Kafka what was decided. Each verb also tells what Mail.Tell
 // names, returns once all is acked, and may be repeated.
 type Carrier interface {
-	// Release puts a mail onto its lane with its attempt, and tells that.
-	Release(ctx context.Context, m Mail) error
+	// Release puts a mail onto its lane with its attempt, where its seat is,
+	// and tells that; the seat is told where it landed, then or later.
+	Release(ctx context.Context, m Mail, s *crowd.Seat) error
 	// Settle tells the mail's final event; of a mail whose envelope cannot be
 	// opened by what the room knows of it.
 	Settle(ctx context.Context, m Mail) error
@@ -108,6 +113,7 @@ const unreadable = time.Hour
 type Releaser struct {
 	queue   Queue
 	carrier Carrier
+	crowd   *crowd.Crowd
 	cfg     Config
 	log     *slog.Logger
 	meter   Meter
@@ -116,10 +122,13 @@ type Releaser struct {
 	clerks  map[string]*clerk // by lane; "" for all lanes that are not configured
 }
 
-// NewReleaser makes a releaser of the lanes that are configured; see Run.
-func NewReleaser(q Queue, c Carrier, lanes []string, cfg Config, log *slog.Logger, meter Meter, now func() time.Time) *Releaser {
+// NewReleaser makes a releaser of the lanes that are configured; see Run. A nil
+// crowd puts all mail into the ordinary band.
+func NewReleaser(
+	q Queue, c Carrier, crowd *crowd.Crowd, lanes []string, cfg Config, log *slog.Logger, meter Meter, now func() time.Time,
+) *Releaser {
 	r := &Releaser{
-		queue: q, carrier: c, cfg: cfg, log: log, meter: meter, now: now,
+		queue: q, carrier: c, crowd: crowd, cfg: cfg, log: log, meter: meter, now: now,
 		pause:  backoff.Policy{Base: 200 * time.Millisecond, Max: 15 * time.Second},
 		clerks: map[string]*clerk{"": newClerk("")},
 	}
@@ -185,7 +194,9 @@ func (r *Releaser) work(ctx context.Context, c *clerk) {
 // round sees one batch out and tells whether there may be more.
 func (r *Releaser) round(ctx context.Context, lane string) (bool, error) {
 	now := r.now()
-	mails, err := r.queue.Claim(ctx, lane, now, now.Add(r.cfg.Lease), r.cfg.Batch)
+	seats := seats{crowd: r.crowd, of: make(map[string]*crowd.Seat)}
+	defer seats.leave()
+	mails, err := r.queue.Claim(ctx, lane, now, now.Add(r.cfg.Lease), r.cfg.Batch, seats.choose)
 	if err != nil {
 		return false, fmt.Errorf("claiming: %w", err)
 	}
@@ -196,17 +207,18 @@ func (r *Releaser) round(ctx context.Context, lane string) (bool, error) {
 	// is told to Kafka after it.
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Lease*3/4)
 	defer cancel()
-	return len(mails) == r.cfg.Batch, r.seeOut(work, mails)
+	return len(mails) == r.cfg.Batch, r.seeOut(work, mails, seats)
 }
 
 // seeOut tells Kafka about each mail and notes what was acked.
-func (r *Releaser) seeOut(ctx context.Context, mails []Mail) error {
+func (r *Releaser) seeOut(ctx context.Context, mails []Mail, seats seats) error {
 	failed := make([]error, len(mails))
 	var g errgroup.Group
 	g.SetLimit(r.cfg.Workers)
 	for i := range mails {
+		seat := seats.keep(mails[i])
 		g.Go(func() error {
-			failed[i] = r.tell(ctx, &mails[i])
+			failed[i] = r.tell(ctx, &mails[i], seat)
 			return nil
 		})
 	}
@@ -254,13 +266,13 @@ func (r *Releaser) seeOut(ctx context.Context, mails []Mail) error {
 
 // tell does for one mail what was decided about it. One that cannot be opened
 // and whose time is over ends as expired.
-func (r *Releaser) tell(ctx context.Context, m *Mail) error {
+func (r *Releaser) tell(ctx context.Context, m *Mail, seat *crowd.Seat) error {
 	var err error
 	switch m.State {
 	case Settling:
 		return r.carrier.Settle(ctx, *m)
 	case Leaving:
-		err = r.carrier.Release(ctx, *m)
+		err = r.carrier.Release(ctx, *m, seat)
 	default:
 		err = r.carrier.Tell(ctx, *m)
 	}

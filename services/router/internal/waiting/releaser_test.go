@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kurir.dev/kit/topic"
+	"kurir.dev/services/router/internal/crowd"
 	"kurir.dev/services/router/internal/waiting"
 )
 
@@ -26,10 +28,12 @@ type room struct {
 	claims   int
 	slow     time.Duration // how long a bulk mail takes to leave
 	unread   []string
+	bands    map[string][]topic.Band // of each try to release
+	crowd    *crowd.Crowd
 }
 
 func newRoom(mails ...waiting.Mail) *room {
-	r := &room{mails: map[string]waiting.Mail{}, wake: map[string]time.Time{}}
+	r := &room{mails: map[string]waiting.Mail{}, wake: map[string]time.Time{}, bands: map[string][]topic.Band{}}
 	for _, m := range mails {
 		r.add(m)
 	}
@@ -42,7 +46,7 @@ func (r *room) add(m waiting.Mail) {
 	r.mails[m.ID], r.wake[m.ID] = m, m.WakeAt()
 }
 
-func (r *room) Claim(_ context.Context, lane string, now, lease time.Time, limit int) ([]waiting.Mail, error) {
+func (r *room) Claim(_ context.Context, lane string, now, lease time.Time, limit int, place func(waiting.Mail) topic.Band) ([]waiting.Mail, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claims++
@@ -51,7 +55,10 @@ func (r *room) Claim(_ context.Context, lane string, now, lease time.Time, limit
 		if m.Lane != lane || r.wake[id].After(now) || len(claimed) == limit {
 			continue
 		}
-		m = m.Decide(now, "")
+		before := m.State
+		if m = m.Decide(now, ""); before.Waits() && m.State == waiting.Leaving {
+			m.Band = place(m)
+		}
 		r.mails[id], r.wake[id] = m, lease
 		claimed = append(claimed, m)
 	}
@@ -103,7 +110,7 @@ func (r *room) NextWake(_ context.Context, lane string) (time.Time, error) {
 	return next, nil
 }
 
-func (r *room) Release(ctx context.Context, m waiting.Mail) error {
+func (r *room) Release(ctx context.Context, m waiting.Mail, s *crowd.Seat) error {
 	if m.Lane == "bulk" {
 		select {
 		case <-time.After(r.slow):
@@ -111,7 +118,14 @@ func (r *room) Release(ctx context.Context, m waiting.Mail) error {
 			return ctx.Err()
 		}
 	}
-	return r.tell("released " + m.ID)
+	r.mu.Lock()
+	r.bands[m.ID] = append(r.bands[m.ID], s.Band())
+	r.mu.Unlock()
+	err := r.tell("released " + m.ID)
+	if err == nil {
+		s.Landed(0, int64(len(m.ID)))
+	}
+	return err
 }
 
 // Settle does without the envelope.
@@ -156,7 +170,7 @@ func (r *room) said() []string {
 func run(t *testing.T, r *room, test func(rel *waiting.Releaser)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		rel := waiting.NewReleaser(r, r, []string{"otp", "bulk"}, waiting.Default(), slog.New(slog.DiscardHandler), waiting.Meter{
+		rel := waiting.NewReleaser(r, r, r.crowd, []string{"otp", "bulk"}, waiting.Default(), slog.New(slog.DiscardHandler), waiting.Meter{
 			Unreadable: func(_ context.Context, lane string, ended bool) {
 				r.mu.Lock()
 				defer r.mu.Unlock()
@@ -349,6 +363,37 @@ func TestReleaserTellsEndings(t *testing.T) {
 		}
 		if len(r.mails) != 0 {
 			t.Errorf("room still has %v", r.mails)
+		}
+	})
+}
+
+// TestReleaserKeepsBand: where a mail is put is decided when it begins to leave,
+// and stays so until it has left, whatever its tenant has there by then.
+func TestReleaserKeepsBand(t *testing.T) {
+	t.Parallel()
+	big, small := waits("a", time.Second), waits("b", time.Second)
+	big.Tenant, small.Tenant = "big", "small"
+	r := newRoom(big, small)
+	r.crowd = crowd.New(crowd.Config{After: 1}, []string{"otp"}, nil, slog.New(slog.DiscardHandler))
+	run(t, r, func(*waiting.Releaser) {
+		before := r.crowd.Choose("otp", "big")
+		r.fail(errors.New("broker is gone"))
+		pass(2 * time.Second)
+		before.Leave()
+		others := r.crowd.Keep("otp", "small", topic.Ordinary)
+		r.fail(nil)
+		pass(time.Minute)
+		others.Leave()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for id, want := range map[string]topic.Band{"a": topic.Overflow, "b": topic.Ordinary} {
+			got := r.bands[id]
+			if len(got) < 2 || slices.ContainsFunc(got, func(b topic.Band) bool { return b != want }) {
+				t.Errorf("%s was put into %v, want more than once into %v", id, got, want)
+			}
+		}
+		if n := r.crowd.Crowded()["otp"]; n != 1 {
+			t.Errorf("Crowded() = %d, want one: its mail landed in the ordinary band", n)
 		}
 	})
 }

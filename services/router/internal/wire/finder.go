@@ -24,6 +24,7 @@ const (
 
 // Finder looks for mail on its lane and in what became of it.
 type Finder struct {
+	client   *broker.Client
 	reader   *scan.Reader
 	producer *broker.Producer
 	codec    *record.Codec
@@ -34,22 +35,47 @@ var _ admission.Finder = (*Finder)(nil)
 
 // NewFinder makes a finder.
 func NewFinder(c *broker.Client, p *broker.Producer, codec *record.Codec) *Finder {
-	return &Finder{reader: scan.New(c), producer: p, codec: codec, names: c.Topics()}
+	return &Finder{client: c, reader: scan.New(c), producer: p, codec: codec, names: c.Topics()}
 }
 
-// Find implements admission.Finder:
+// Find implements admission.Finder, in the partition where the mail is put:
 //
-//  1. the lane's partition of the mail, from the span's beginning to its end:
-//     a record stays there whatever became of it, until it is trimmed
+//  1. of the lane, from the span's beginning to its end: a record stays there
+//     whatever became of it, until it is trimmed
 //  2. when the log begins later than the span, records may be gone that were
-//     done: then the partition of outcomes, from the span's beginning on
+//     done: then of outcomes, from the span's beginning on
 //  3. when that begins later as well, or is too long, nobody can tell
-func (f *Finder) Find(ctx context.Context, lane, id string, span admission.Span) (admission.Finding, error) {
-	name := f.names.Lane(lane)
-	partition, err := f.producer.PartitionOf(name, []byte(id))
+//
+// A mail without a place is looked for in all partitions.
+func (f *Finder) Find(ctx context.Context, p admission.Prior, span admission.Span) (admission.Finding, error) {
+	lane, id := p.Receipt.Lane, p.Receipt.MailID
+	partitions, err := f.client.Partitions(ctx, f.names.Lane(lane))
 	if err != nil {
 		return admission.Finding{}, err
 	}
+	if !p.Unplaced {
+		partition, err := f.producer.PartitionIn(f.names.Lane(lane), []byte(id), p.Band)
+		if err != nil {
+			return admission.Finding{}, err
+		}
+		return f.find(ctx, lane, id, partition, span)
+	}
+	sum := admission.Finding{Where: admission.Nowhere}
+	for partition := range partitions {
+		found, err := f.find(ctx, lane, id, partition, span)
+		if err != nil || found.Where == admission.There {
+			return found, err
+		}
+		if found.Where == admission.Untold {
+			sum = found
+		}
+	}
+	return sum, nil
+}
+
+// find is Find in one partition.
+func (f *Finder) find(ctx context.Context, lane, id string, partition int, span admission.Span) (admission.Finding, error) {
+	name := f.names.Lane(lane)
 	found, whole, err := f.look(ctx, name, partition, id, span.From.Add(-skew), span.To.Add(skew), func(r custody.Record) (mail.Mail, error) {
 		e, err := f.codec.OpenMail(r)
 		return known(e.GetTenant(), e.GetLane(), e.GetTraceparent(), e.GetTracestate(), e.GetFacts()), err

@@ -18,6 +18,7 @@ import (
 	"kurir.dev/kit/telemetry"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	"kurir.dev/services/router/internal/admission"
+	"kurir.dev/services/router/internal/crowd"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/waiting"
 )
@@ -30,6 +31,7 @@ const (
 
 // Post carries mail and events to the broker. It is safe for concurrent use.
 type Post struct {
+	client   *broker.Client
 	producer *broker.Producer
 	codec    *record.Codec
 	gate     *gate.Gate
@@ -39,6 +41,7 @@ type Post struct {
 	now      func() time.Time
 	events   chan announcement
 	lost     metric.Int64Counter
+	placed   metric.Int64Counter
 }
 
 // announcement is an event that nobody waits for, and who is told whether the
@@ -65,24 +68,29 @@ func NewPost(
 		return nil, fmt.Errorf("making the counter of lost events: %w", err)
 	}
 	lost.Add(ctx, 0)
+	placed, err := t.Meter(scope).Int64Counter("kurir_router_placed",
+		metric.WithDescription("Mail put onto lanes, by lane and band: what a tenant has beyond overflow.after goes into the overflow band."))
+	if err != nil {
+		return nil, fmt.Errorf("making the counter of placed mail: %w", err)
+	}
 	return &Post{
-		producer: p, codec: codec, gate: g, topics: c.Topics().Lane, tracer: t.Tracer(scope), log: t.Log, now: now,
-		events: make(chan announcement, announcements), lost: lost,
+		client: c, producer: p, codec: codec, gate: g, topics: c.Topics().Lane, tracer: t.Tracer(scope), log: t.Log, now: now,
+		events: make(chan announcement, announcements), lost: lost, placed: placed,
 	}, nil
 }
 
 // Publish implements admission.Carrier.
-func (p *Post) Publish(ctx context.Context, m mail.Mail) error {
+func (p *Post) Publish(ctx context.Context, m mail.Mail, s *crowd.Seat) error {
 	e, err := envelope(m)
 	if err != nil {
 		return err
 	}
-	return p.publish(ctx, e)
+	return p.publish(ctx, e, s)
 }
 
-// publish puts an envelope onto its lane under a span that the rest of the
+// publish puts an envelope where its seat is, under a span that the rest of the
 // mail's trace descends from.
-func (p *Post) publish(ctx context.Context, e *eventsv1.MailEnvelope) error {
+func (p *Post) publish(ctx context.Context, e *eventsv1.MailEnvelope, s *crowd.Seat) error {
 	topic := p.topics(e.GetLane())
 	ctx, span := p.tracer.Start(ctx, "publish "+topic, trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(
@@ -91,19 +99,51 @@ func (p *Post) publish(ctx context.Context, e *eventsv1.MailEnvelope) error {
 			attribute.String("kurir.mail_id", e.GetMailId()),
 			attribute.String("kurir.tenant", e.GetTenant()),
 			attribute.String("kurir.lane", e.GetLane()),
+			attribute.String("kurir.band", s.Band().String()),
 			attribute.Int("kurir.attempt", int(e.GetAttempt())),
 		))
 	defer span.End()
 	e.Traceparent, e.Tracestate = telemetry.Inject(ctx)
 	msg, err := p.pack(ctx, e)
 	if err == nil {
-		_, err = p.producer.Produce(ctx, msg)
+		err = p.seat(ctx, e.GetLane(), msg, s)
 	}
 	if err != nil {
 		span.SetStatus(codes.Error, "not acknowledged")
 		return fmt.Errorf("producing to %s: %w", topic, err)
 	}
 	return nil
+}
+
+// seat produces a record where its seat is and waits for the acknowledgement
+// until ctx ends; one that comes later still tells where it landed.
+func (p *Post) seat(ctx context.Context, lane string, msg broker.Message, s *crowd.Seat) error {
+	// Asked first as long as ctx lasts; PartitionIn then knows it.
+	_, err := p.client.Partitions(ctx, msg.Topic)
+	if err == nil {
+		msg.Partition, err = p.producer.PartitionIn(msg.Topic, msg.Key, s.Band())
+	}
+	if err != nil {
+		return err
+	}
+	acked := make(chan error, 1)
+	err = p.producer.Enqueue(msg, func(pos broker.Position, err error) {
+		if err == nil {
+			s.Landed(pos.Partition, pos.Offset)
+			p.placed.Add(context.WithoutCancel(ctx), 1,
+				metric.WithAttributes(attribute.String("lane", lane), attribute.String("band", s.Band().String())))
+		}
+		acked <- err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err = <-acked:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // pack makes the record of an envelope: all computation, hence at the gate.
@@ -155,7 +195,7 @@ func (p *Post) Accepted(ctx context.Context, m mail.Mail, r admission.Receipt, d
 }
 
 // Release implements waiting.Carrier.
-func (p *Post) Release(ctx context.Context, w waiting.Mail) error {
+func (p *Post) Release(ctx context.Context, w waiting.Mail, s *crowd.Seat) error {
 	e, err := p.open(ctx, w)
 	if err != nil {
 		return err
@@ -163,7 +203,7 @@ func (p *Post) Release(ctx context.Context, w waiting.Mail) error {
 	e.Attempt = w.Attempt
 	e.PossibleDuplicate = e.GetPossibleDuplicate() || w.InDoubt
 	ctx = telemetry.Extract(ctx, e.GetTraceparent(), e.GetTracestate())
-	if err := p.publish(ctx, e); err != nil {
+	if err := p.publish(ctx, e, s); err != nil {
 		return err
 	}
 	return p.say(ctx, append(p.owed(e, w), released(e, w, p.now())))

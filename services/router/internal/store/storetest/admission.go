@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -24,6 +25,34 @@ func keyOnce(x bundle) {
 	}
 	if diff := cmp.Diff(want, *v.Prior); diff != "" {
 		t.Errorf("Admit(second).Prior (-want +got):\n%s", diff)
+	}
+}
+
+// keyBand: a mail of a pending key is tried again where it was tried first, and
+// the sweeper looks for it there.
+func keyBand(x bundle) {
+	t, s := x.t, x.store
+	aside := entry("aside", "m1")
+	aside.Band = topic.Overflow
+	admit(t, s, aside)
+	admit(t, s, entry("ordinary", "m2"))
+	if err := s.Retry(t.Context(), aside.Key, admission.Span{From: noon(), To: noon().Add(time.Minute)}); err != nil {
+		t.Fatalf("Retry() = %v", err)
+	}
+	want := map[string]topic.Band{"aside": topic.Overflow, "ordinary": topic.Ordinary}
+	for key, band := range want {
+		if v := admit(t, s, entry(key, "m3")); v.Prior == nil || v.Prior.Band != band || v.Prior.Unplaced {
+			t.Errorf("Admit(%q).Prior = %+v, want it in %v", key, v.Prior, band)
+		}
+	}
+	open, err := s.Pending(t.Context(), noon().Add(time.Hour))
+	if err != nil || len(open) != len(want) {
+		t.Fatalf("Pending() = %v, %v, want two", open, err)
+	}
+	for _, o := range open {
+		if o.Prior.Band != want[o.Key.Value] {
+			t.Errorf("Pending() gives %q in %v, want %v", o.Key.Value, o.Prior.Band, want[o.Key.Value])
+		}
 	}
 }
 

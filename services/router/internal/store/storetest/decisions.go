@@ -18,7 +18,7 @@ func tells(x bundle) {
 	m.Tell = waiting.TellScheduled
 	put(t, s, m)
 	lease := noon().Add(time.Minute)
-	got, err := s.Claim(t.Context(), "bulk", noon(), lease, 10)
+	got, err := s.Claim(t.Context(), "bulk", noon(), lease, 10, ordinary)
 	if err != nil || len(got) != 1 || got[0].State != waiting.Deferred || got[0].Tell != waiting.TellScheduled || string(got[0].Envelope) != "sealed m1" {
 		t.Fatalf("Claim() = %+v, %v, want the mail with something to tell", got, err)
 	}
@@ -27,14 +27,14 @@ func tells(x bundle) {
 	if err := s.Told(t.Context(), waiting.TellScheduled, []waiting.Ref{m.Ref()}); err != nil {
 		t.Fatalf("Told() = %v", err)
 	}
-	got, err = s.Claim(t.Context(), "bulk", noon(), lease, 10)
+	got, err = s.Claim(t.Context(), "bulk", noon(), lease, 10, ordinary)
 	if err != nil || len(got) != 1 || got[0].Tell != waiting.TellHeld || !got[0].Held || !got[0].HeldAt.Equal(noon()) {
 		t.Fatalf("Claim() = %+v, %v, want the hold to be told", got, err)
 	}
 	if err := s.Told(t.Context(), waiting.TellHeld, []waiting.Ref{{ID: "m1", Attempt: 1}}); err != nil {
 		t.Fatalf("Told(an older attempt) = %v", err)
 	}
-	if again, err := s.Claim(t.Context(), "bulk", lease, lease.Add(time.Minute), 10); err != nil || len(again) != 1 {
+	if again, err := s.Claim(t.Context(), "bulk", lease, lease.Add(time.Minute), 10, ordinary); err != nil || len(again) != 1 {
 		t.Errorf("Claim() after the lease = %+v, %v, want the hold once more", again, err)
 	}
 	if err := s.Told(t.Context(), waiting.TellHeld, []waiting.Ref{m.Ref()}); err != nil {
@@ -45,7 +45,7 @@ func tells(x bundle) {
 	}
 	// Held once more it keeps its time, and nothing is told again.
 	verb(t, "Hold again", 1)(s.Hold(t.Context(), waiting.Scope{IDs: []string{"m1"}}, "very odd", time.Time{}, noon().Add(time.Minute)))
-	if again, err := s.Claim(t.Context(), "bulk", noon().Add(time.Hour), noon().Add(2*time.Hour), 10); err != nil || len(again) != 0 {
+	if again, err := s.Claim(t.Context(), "bulk", noon().Add(time.Hour), noon().Add(2*time.Hour), 10, ordinary); err != nil || len(again) != 0 {
 		t.Errorf("Claim() of what is held twice = %+v, %v, want nothing", again, err)
 	}
 	if next, err := s.NextWake(t.Context(), "bulk"); err != nil || !next.Equal(m.ExpiresAt) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kurir.dev/kit/lane"
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/dead"
 	"kurir.dev/services/router/internal/mail"
@@ -49,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	for name, test := range map[string]func(b bundle){
 		"key is entered once":               keyOnce,
 		"key of another tenant is another":  keyTenants,
+		"key remembers its band":            keyBand,
 		"key is confirmed":                  keyConfirm,
 		"keys of concurrent callers":        keyConcurrent,
 		"keyless is always new":             keyless,
@@ -64,6 +66,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"pending keys are swept":            sweeps,
 		"replays are remembered":            replays,
 		"claim ends with its lease":         claimLease,
+		"a release keeps its band":          claimBand,
 		"claims of concurrent replicas":     claimConcurrent,
 		"claim expires what is too late":    claimExpired,
 		"claim suppresses":                  claimSuppressed,
@@ -132,13 +135,17 @@ func put(t *testing.T, s Store, mails ...waiting.Mail) {
 	}
 }
 
+// ordinary places all mail in the ordinary band, overflow all in the other.
+func ordinary(waiting.Mail) topic.Band { return topic.Ordinary }
+func overflow(waiting.Mail) topic.Band { return topic.Overflow }
+
 // claim claims what is due of all lanes, notes as told what has something to
 // tell and waits on, and gives back what leaves.
 func claim(t *testing.T, s Store, now time.Time) []waiting.Mail {
 	t.Helper()
 	var leaving []waiting.Mail
 	for _, lane := range append(lane.Default().Names(), "") {
-		mails, err := s.Claim(t.Context(), lane, now, now.Add(time.Minute), 100)
+		mails, err := s.Claim(t.Context(), lane, now, now.Add(time.Minute), 100, ordinary)
 		if err != nil {
 			t.Fatalf("Claim(%s, %v) = %v", lane, now, err)
 		}

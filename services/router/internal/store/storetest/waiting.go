@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kurir.dev/kit/topic"
 	"kurir.dev/services/router/internal/mail"
 	"kurir.dev/services/router/internal/suppression"
 	"kurir.dev/services/router/internal/waiting"
@@ -84,7 +85,7 @@ func claimLane(x bundle) {
 		n  int
 		of string
 	}{"otp": {10, "otp"}, "bulk": {12, "bulk"}, "": {10, "a lane of the past"}, "billing": {}} {
-		mails, err := s.Claim(t.Context(), lane, noon(), noon().Add(time.Minute), 12)
+		mails, err := s.Claim(t.Context(), lane, noon(), noon().Add(time.Minute), 12, ordinary)
 		if err != nil || len(mails) != want.n {
 			t.Errorf("Claim(%q) = %d mails, %v, want %d", lane, len(mails), err, want.n)
 		}
@@ -112,6 +113,44 @@ func claimLease(x bundle) {
 	}
 }
 
+// claimBand: with one attempt a mail lies in one band, however often it is
+// released and whatever its tenant has there by then; the next attempt chooses
+// anew.
+func claimBand(x bundle) {
+	t, s := x.t, x.store
+	put(t, s, deferral("aside", 2, 0))
+	now := noon()
+	check := func(step string, place func(waiting.Mail) topic.Band, want map[string]topic.Band) {
+		t.Helper()
+		mails, err := s.Claim(t.Context(), "bulk", now, now.Add(time.Minute), 10, place)
+		got := map[string]topic.Band{}
+		for _, m := range mails {
+			got[m.ID] = m.Band
+		}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: Claim() = %v (-want +got):\n%s", step, err, diff)
+		}
+		now = now.Add(time.Hour)
+	}
+	check("first", overflow, map[string]topic.Band{"aside": topic.Overflow})
+	put(t, s, deferral("plain", 2, 0))
+	check("tenant is not crowded any more", ordinary, map[string]topic.Band{"aside": topic.Overflow, "plain": topic.Ordinary})
+	check("tenant is crowded again", overflow, map[string]topic.Band{"aside": topic.Overflow, "plain": topic.Ordinary})
+	if err := s.Postpone(t.Context(), []waiting.Ref{{ID: "aside", Attempt: 2}}, now); err != nil {
+		t.Fatalf("Postpone() = %v", err)
+	}
+	check("postponed", ordinary, map[string]topic.Band{"aside": topic.Overflow, "plain": topic.Ordinary})
+
+	finish(t, s, waiting.Ref{ID: "plain", Attempt: 2})
+	next := deferral("aside", 3, now.Sub(noon()))
+	put(t, s, next)
+	mails, err := s.List(t.Context(), waiting.Scope{}, waiting.Cursor{}, 10)
+	if err != nil || len(mails) != 1 || mails[0].Band != topic.Ordinary {
+		t.Errorf("List() = %+v, %v, want the next attempt without a band", mails, err)
+	}
+	check("next attempt", ordinary, map[string]topic.Band{"aside": topic.Ordinary})
+}
+
 func claimConcurrent(x bundle) {
 	t, s := x.t, x.store
 	const n = 60
@@ -122,7 +161,7 @@ func claimConcurrent(x bundle) {
 	var got []string
 	err := together(6, func(int) error {
 		for {
-			mails, err := s.Claim(t.Context(), "bulk", noon(), noon().Add(time.Minute), 7)
+			mails, err := s.Claim(t.Context(), "bulk", noon(), noon().Add(time.Minute), 7, ordinary)
 			if err != nil {
 				return err
 			}
