@@ -301,7 +301,11 @@ func (s *Store) fault(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fault.Newf(fault.Unavailable, faultv1.Reason_REASON_STORE_UNAVAILABLE, "the store did not answer in time").
+	msg := "the store did not answer in time"
+	if db.Full(err) {
+		msg = "the store's disk is full"
+	}
+	return fault.Newf(fault.Unavailable, faultv1.Reason_REASON_STORE_UNAVAILABLE, "%s", msg).
 		WithRetry(time.Second).WithCause(fmt.Errorf("%s: %w", doing, err))
 }
 
