@@ -164,6 +164,9 @@ func (b *brokerCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
+	if err := e.Measure(t.Meter("kurir.dev/kit/broker/embedded")); err != nil {
+		return errors.Join(err, e.Close(ctx))
+	}
 	t.Log.InfoContext(ctx, "broker listening", slog.String("addr", e.Addr()))
 	ready := app.NewReady()
 	return app.Run(ctx, t.Log, drain, e.Part(), app.Ops(b.Ops, t, ready, func(out io.Writer) error { return conf.Print(out, cfg) }))

@@ -47,7 +47,7 @@ func (m *Mesh) services() []*unit {
 		if err != nil {
 			return app.Part{}, err
 		}
-		return s.Part(), nil
+		return s.Part(), m.measure(w)
 	}
 	dispatchers.build = func(ctx context.Context, w wiring) (app.Part, error) {
 		s, err := dispatcher.New(ctx, dispatcher.Deps{
@@ -95,6 +95,14 @@ func (m *Mesh) routerOf(routers *unit, w wiring) (routerv1.RouterServiceClient, 
 	}
 	m.keep(conn)
 	return routerv1.NewRouterServiceClient(conn), nil
+}
+
+// measure has a service's metrics tell of the embedded broker, if there is one.
+func (m *Mesh) measure(w wiring) error {
+	if m.embedded == nil {
+		return nil
+	}
+	return m.embedded.Measure(w.telemetry.Meter("kurir.dev/kit/broker/embedded"))
 }
 
 // keep has conn closed at the end.
