@@ -86,18 +86,18 @@ func TestStrikes(t *testing.T) {
 	mx := m.Host(t, "mx.strike.example", mxsim.HostConfig{Script: mxsim.Tarpit(5 * time.Millisecond), Keep: 100_000})
 	m.DNS.MX("strike.example", "mx.strike.example")
 	s := startStream(t, m, "strike.example")
-	s.more(t, 60)
+	s.mails.More(t, 60)
 	all := strikes(m)
 	for _, strike := range all {
 		before := time.Now()
 		strike.begin(t, m)
 		if strike.goesOn {
-			s.more(t, 60)
+			s.mails.More(t, 60)
 			wait(t, mx, mx.Stats().Mails+60)
 		}
 		t.Logf("%s: 60 mails more after %v", strike.name, time.Since(before))
 		strike.mend(t, m)
-		s.more(t, 60)
+		s.mails.More(t, 60)
 		wait(t, mx, mx.Stats().Mails+60)
 	}
 	allEnded(t, m, mx, s.end(), len(all)*mx.Stats().Peak)

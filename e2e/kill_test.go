@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kurir.dev/e2e/harness"
+	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/mxsim"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
@@ -23,14 +24,15 @@ type stream struct {
 	stop chan struct{}
 	work sync.WaitGroup
 
+	mails brokertest.Tally // accepted
+
 	mu       sync.Mutex
 	accepted []string
-	grown    chan struct{} // closed and replaced with each mail accepted
 }
 
 func startStream(t *testing.T, m *harness.Mesh, domain string) *stream {
 	t.Helper()
-	s := &stream{mail: m.Mail, stop: make(chan struct{}), grown: make(chan struct{})}
+	s := &stream{mail: m.Mail, stop: make(chan struct{})}
 	for sender := range 4 {
 		s.work.Go(func() { s.send(t, sender, domain) })
 	}
@@ -65,32 +67,8 @@ func (s *stream) send(t *testing.T, sender int, domain string) {
 		n++
 		s.mu.Lock()
 		s.accepted = append(s.accepted, receipt.GetMailId())
-		close(s.grown)
-		s.grown = make(chan struct{})
 		s.mu.Unlock()
-	}
-}
-
-// more waits until so many more mails are accepted.
-func (s *stream) more(t *testing.T, n int) {
-	t.Helper()
-	for target := -1; ; {
-		s.mu.Lock()
-		have, grown := len(s.accepted), s.grown
-		s.mu.Unlock()
-		if target < 0 {
-			target = have + n
-		}
-		if have >= target {
-			return
-		}
-		select {
-		case <-grown:
-		case <-t.Context().Done():
-			t.Fatalf("%d mails were accepted, want %d", have, target)
-		case <-time.After(time.Minute):
-			t.Fatalf("no mail was accepted for a minute; %d were, want %d", have, target)
-		}
+		s.mails.Add()
 	}
 }
 
@@ -168,14 +146,14 @@ func allEnded(t *testing.T, m *harness.Mesh, mx *mxsim.Host, accepted []string, 
 // again on its data directory.
 func TestKillUp(t *testing.T) {
 	t.Parallel()
-	in, m := harness.UpMX(t)
+	in, m := harness.UpMX(t, nil)
 	mx := m.Host(t, "mx.up.example", mxsim.HostConfig{Script: mxsim.Tarpit(5 * time.Millisecond), Keep: 100_000})
 	m.DNS.MX("up.example", "mx.up.example")
 	s := startStream(t, m, "up.example")
-	s.more(t, 100)
+	s.mails.More(t, 100)
 	in.Process.Kill()
 	in.Begin(t)
-	s.more(t, 60)
+	s.mails.More(t, 60)
 	allEnded(t, m, mx, s.end(), mx.Stats().Peak)
 }
 
@@ -192,10 +170,10 @@ func TestKill(t *testing.T) {
 			m.DNS.MX("kill.example", "mx.kill.example")
 
 			s := startStream(t, m, "kill.example")
-			s.more(t, 60)
+			s.mails.More(t, 60)
 			m.Kill(t, victim)
 			m.Begin(t, victim)
-			s.more(t, 60)
+			s.mails.More(t, 60)
 			wait(t, mx, mx.Stats().Mails+30) // all is well again
 			bound := 0
 			if victim == "dispatcher" || victim == "broker" {

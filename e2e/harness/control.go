@@ -80,7 +80,7 @@ func (m *Mesh) Ready(t *testing.T) {
 // Readiness asks the named process whether it can do its work, and if not, why.
 func (m *Mesh) Readiness(t *testing.T, service string) (ready bool, why string, err error) {
 	t.Helper()
-	return m.member(t, service).readiness()
+	return readiness(m.member(t, service).ready)
 }
 
 // Log is what the named process wrote to its log so far.

@@ -21,6 +21,8 @@ type Instance struct {
 	Composer, Tracker string
 	// Inbox is the URL of the sandbox inbox.
 	Inbox string
+	// Ops are the URLs of the services' ops pages.
+	Ops map[string]string
 	// Data and Config are its data directory and configuration file.
 	Data, Config string
 	// Process is the one that runs now.
@@ -86,17 +88,26 @@ func WriteFile(t *testing.T, name, text string) string {
 }
 
 // Up runs "kurir up" with the settings until the end of the test, and returns
-// once it is ready.
+// once it is ready. Its data directory is the one under "data", or one of its
+// own.
 func Up(t *testing.T, s Settings) *Instance {
 	t.Helper()
 	if brokertest.Apache() {
 		s = s.With(share(t).settings())
 	}
 	address := func(key string) string { return s[key].(string) }
+	data, ok := s["data"].(string)
+	if !ok {
+		data = filepath.Join(t.TempDir(), "data")
+	}
 	in := &Instance{
 		Composer: address("composer.grpc.listen"), Tracker: address("tracker.grpc.listen"),
 		Inbox: "http://" + address("dispatcher.sandbox.page_listen"),
-		Data:  filepath.Join(t.TempDir(), "data"), Config: WriteFile(t, "kurir.yaml", s.YAML(t)),
+		Ops:   map[string]string{},
+		Data:  data, Config: WriteFile(t, "kurir.yaml", s.YAML(t)),
+	}
+	for _, service := range order[1:] {
+		in.Ops[service] = "http://" + address("ops."+service)
 	}
 	in.Begin(t)
 	return in
@@ -106,7 +117,7 @@ func Up(t *testing.T, s Settings) *Instance {
 // once it is ready.
 func (in *Instance) Begin(t *testing.T) {
 	t.Helper()
-	in.Process = Spawn(t, "kurir", []string{"up", "--data", in.Data, "--config", in.Config})
+	in.Launch(t)
 	Eventually(t, func() error {
 		switch {
 		case strings.Contains(in.Process.Stdout(), "Kurir is up."):
@@ -118,15 +129,28 @@ func (in *Instance) Begin(t *testing.T) {
 	})
 }
 
+// Launch starts the instance and waits for nothing.
+func (in *Instance) Launch(t *testing.T) {
+	t.Helper()
+	in.Process = Spawn(t, "kurir", []string{"up", "--data", in.Data, "--config", in.Config})
+}
+
+// Readiness asks a service of the instance whether it can do its work, and if
+// not, why.
+func (in *Instance) Readiness(service string) (ready bool, why string, err error) {
+	return readiness(in.Ops[service] + "/readyz")
+}
+
 // UpMX runs "kurir up" until the end of the test, with mail going to an
-// internet of its own. The mesh are its clients, over all its lives.
-func UpMX(t *testing.T) (*Instance, *Mesh) {
+// internet of its own and what more is set. The mesh are its clients, over all
+// its lives.
+func UpMX(t *testing.T, more Settings) (*Instance, *Mesh) {
 	t.Helper()
 	m := internet(t)
 	s := FreeSettings(t).With(Settings{
 		"dispatcher.routes": []map[string]string{{"type": "mx"}}, "dispatcher.dns.servers": []string{m.DNS.Addr()},
 		"dispatcher.smtp.port": m.port, "dispatcher.smtp.allow_loopback": true, "dispatcher.smtp.ehlo": "kurir.example",
-	})
+	}).With(more)
 	m.doors = map[string]string{}
 	for _, service := range []string{"composer", "router", "dispatcher", "tracker"} {
 		m.doors[service] = s[service+".grpc.listen"].(string)

@@ -153,7 +153,7 @@ func (f *fleet) wait(name string) {
 		if m.proc.Ended() {
 			f.t.Fatalf("%s ended: %v\n%s", name, m.proc.err, m.proc.out)
 		}
-		ready, why, err := m.readiness()
+		ready, why, err := readiness(m.ready)
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s: %w\n%s", name, err, m.proc.out)
@@ -164,9 +164,10 @@ func (f *fleet) wait(name string) {
 	})
 }
 
-// readiness asks the process whether it can do its work, and if not, why.
-func (m *member) readiness() (ready bool, why string, err error) {
-	res, err := http.Get(m.ready)
+// readiness asks the process with this page whether it can do its work, and if
+// not, why.
+func readiness(url string) (ready bool, why string, err error) {
+	res, err := http.Get(url)
 	if err != nil {
 		return false, "", err
 	}

@@ -36,7 +36,7 @@ type ledger struct {
 	strange  []string
 	last     [partitions]time.Time     // when a record of it came
 	gap      [partitions]time.Duration // the longest wait for one
-	grown    chan struct{}             // closed and replaced with each record handed out
+	mails    brokertest.Tally          // handed out
 }
 
 func (*ledger) Recover(context.Context, custody.Record) {}
@@ -51,6 +51,7 @@ func (l *ledger) Handle(d *custody.Delivery) {
 	}
 	if l.handed[id] == nil {
 		l.handed[id] = map[place]int{}
+		l.mails.Add()
 	}
 	l.handed[id][place{d.Partition, d.Offset}]++
 	now := time.Now()
@@ -58,33 +59,8 @@ func (l *ledger) Handle(d *custody.Delivery) {
 		l.gap[d.Partition] = max(l.gap[d.Partition], now.Sub(last))
 	}
 	l.last[d.Partition] = now
-	close(l.grown)
-	l.grown = make(chan struct{})
 	l.mu.Unlock()
 	d.Complete(-1)
-}
-
-// more waits until so many more mails were handed out than were.
-func (l *ledger) more(t *testing.T, n int) {
-	t.Helper()
-	for target := -1; ; {
-		l.mu.Lock()
-		have, grown := len(l.handed), l.grown
-		l.mu.Unlock()
-		if target < 0 {
-			target = have + n
-		}
-		if have >= target {
-			return
-		}
-		select {
-		case <-grown:
-		case <-t.Context().Done():
-			t.Fatalf("%d mails were handed out, want %d", have, target)
-		case <-time.After(time.Minute):
-			t.Fatalf("nothing was handed out for a minute; %d mails were, want %d", have, target)
-		}
-	}
 }
 
 // everywhere waits until every partition has handed out again what was
@@ -104,7 +80,7 @@ func (l *ledger) everywhere(t *testing.T) {
 		if here == partitions {
 			return
 		}
-		l.more(t, 1)
+		l.mails.More(t, 1)
 	}
 }
 
@@ -163,7 +139,7 @@ func TestStrikes(t *testing.T) {
 		check(t, c.InSync(t.Context(), lane, p, 3))
 	}
 
-	l := &ledger{accepted: map[string]bool{}, handed: map[string]map[place]int{}, grown: make(chan struct{})}
+	l := &ledger{accepted: map[string]bool{}, handed: map[string]map[place]int{}}
 	for range 2 { // two members
 		consumer, err := custody.New(client, telemetry.Discard(), l, custody.Config{
 			Group: group, Topic: lane, MaxRecords: window, Session: 6 * time.Second, Rebalance: 8 * time.Second,
@@ -181,7 +157,7 @@ func TestStrikes(t *testing.T) {
 	for i := range 8 {
 		senders.Go(func() { l.produce(t.Context(), producer, i, stop) })
 	}
-	l.more(t, 200)
+	l.mails.More(t, 200)
 	l.gaps()
 
 	strikes := []struct {
@@ -219,7 +195,7 @@ func TestStrikes(t *testing.T) {
 		for p := range partitions {
 			check(t, c.InSync(t.Context(), lane, p, 3))
 		}
-		l.more(t, 200)
+		l.mails.More(t, 200)
 		l.gaps()
 	}
 
