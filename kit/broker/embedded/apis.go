@@ -31,7 +31,7 @@ func (e *Broker) apis() map[int16]wire.API {
 
 		int16(kmsg.JoinGroup): wire.Typed(0, 9,
 			func(ctx context.Context, r *wire.Request, q *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
-				return g.Join(ctx, q, r.ClientID, r.Remote)
+				return g.Join(ctx, q, r.ClientID, r.Remote, r.Inside)
 			}).Waiting(),
 		int16(kmsg.SyncGroup):      wire.Typed(0, 5, timed(g.Sync)).Waiting(),
 		int16(kmsg.OffsetCommit):   wire.Typed(0, 8, timed(g.Commit)),

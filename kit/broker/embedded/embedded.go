@@ -17,6 +17,7 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,9 @@ const (
 	// initialDelay is how long a new group waits for more members.
 	initialDelay = 0
 )
+
+// process names this process; a process id can be another's in its time.
+var process = rand.Text()
 
 // Config of the broker. Zero fields mean what [Default] says, but for Dir,
 // which is needed, and Sync, which is what it says.
@@ -164,7 +168,7 @@ func (e *Broker) start(ctx context.Context) error {
 		return fmt.Errorf("loading topics in %q: %w", e.cfg.Dir, err)
 	}
 	if e.groups, err = group.Open(group.Config{
-		Dir: e.dir.groups(), Sync: e.cfg.Sync, MinSession: minSession, MaxSession: maxSession, InitialDelay: initialDelay, Log: e.log,
+		Dir: e.dir.groups(), Sync: e.cfg.Sync, MinSession: minSession, MaxSession: maxSession, InitialDelay: initialDelay, Process: process, Log: e.log,
 		Writable: func() error { return nil }, // the guard keeps room for commits
 	}); err != nil {
 		return fmt.Errorf("loading groups in %q: %w", e.cfg.Dir, err)

@@ -15,7 +15,7 @@ func (c *Coordinator) APIs() map[int16]wire.API {
 	return map[int16]wire.API{
 		int16(kmsg.JoinGroup): wire.Typed(0, 9,
 			func(ctx context.Context, r *wire.Request, q *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
-				return c.Join(ctx, q, r.ClientID, r.Remote)
+				return c.Join(ctx, q, r.ClientID, r.Remote, r.Inside)
 			}).Waiting(),
 		int16(kmsg.SyncGroup): wire.Typed(0, 5,
 			func(ctx context.Context, _ *wire.Request, q *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {

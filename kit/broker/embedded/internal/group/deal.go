@@ -12,8 +12,10 @@ import (
 )
 
 // restore makes the cells of the groups that had members when the coordinator
-// ended. All their sessions begin at once, now.
-func (c *Coordinator) restore(now time.Time) error {
+// ended. All their sessions begin at once, now. It returns the members, by group,
+// that died with the process of the coordinator before.
+func (c *Coordinator) restore(now time.Time) (dead map[string][]string, err error) {
+	dead = make(map[string][]string)
 	for name, text := range c.offsets.Deals() {
 		var s machine.Snapshot
 		err := json.Unmarshal([]byte(text), &s)
@@ -23,14 +25,30 @@ func (c *Coordinator) restore(now time.Time) error {
 				g := newCell(name, m)
 				c.schedule(g)
 				c.cells[name] = g
+				for _, m := range s.Members {
+					if m.Process != "" && c.cfg.Process != "" && m.Process != c.cfg.Process {
+						dead[name] = append(dead[name], m.ID)
+					}
+				}
 				c.log.Info("group goes on", slog.String("group", name),
 					slog.Int("generation", int(s.Generation)), slog.Int("members", len(s.Members)))
 				continue
 			}
 		}
-		return fmt.Errorf("restoring members of group %q: %w", name, err)
+		return nil, fmt.Errorf("restoring members of group %q: %w", name, err)
 	}
-	return nil
+	return dead, nil
+}
+
+// bury has dead members leave, as they would have by themselves: the others deal
+// anew, in a generation that fences what the dead had sent.
+func (c *Coordinator) bury(dead map[string][]string) {
+	for name, ids := range dead {
+		for _, id := range ids {
+			_ = c.leave(name, id) // restored a moment ago
+		}
+		c.log.Info("members died with the broker's process", slog.String("group", name), slog.Int("members", len(ids)))
+	}
 }
 
 // save has the journal keep a group's deal, and the group know that it does.

@@ -18,7 +18,9 @@
 // The journal keeps the last deal of each group: it is on disk before anybody
 // is told it. A restart goes on with it, and with sessions begun anew, so that
 // members go on as if nothing had happened, and nobody is dealt what a member
-// that was silent may hold before its session is over. Generations go on above
+// that was silent may hold before its session is over. Only of those that lived
+// in the coordinator's own process it is known that they died with it: they have
+// left. Generations go on above
 // the highest that was ever reached, which the journal bounds, and member ids
 // are random: nothing that a member of an older generation sends can be taken
 // for that of a member of now.
@@ -55,6 +57,11 @@ type Config struct {
 	// InitialDelay is how long a group without members waits for more before
 	// its first generation.
 	InitialDelay time.Duration
+	// Process names the process we are in, as no other is named; empty when
+	// that is not known. Members that lived in the same process as a
+	// coordinator before us, and not in this one, are dead: nobody waits for
+	// their sessions to end.
+	Process string
 	// Log is for what nobody is answered; nil discards it.
 	Log *slog.Logger
 	// Writable says why the state may not grow now, as when the disk is full;
@@ -112,10 +119,12 @@ func Open(cfg Config) (*Coordinator, error) {
 	}
 	c.highest.Store(store.Ceiling())
 	c.ceiling.Store(store.Ceiling())
-	if err := c.restore(c.began); err != nil {
+	dead, err := c.restore(c.began)
+	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	c.reserve()
+	c.bury(dead)
 	c.work.Go(c.clock)
 	return c, nil
 }

@@ -23,11 +23,12 @@ const (
 
 // bench is a coordinator on a directory that outlives it.
 type bench struct {
-	t    *testing.T
-	c    *group.Coordinator
-	dir  string
-	lazy bool // commits and deals are not synced
-	full atomic.Bool
+	t       *testing.T
+	c       *group.Coordinator
+	dir     string
+	process string // the coordinator's; empty if it is not known
+	lazy    bool   // commits and deals are not synced
+	full    atomic.Bool
 }
 
 func setup(t *testing.T) *bench {
@@ -40,7 +41,7 @@ func setup(t *testing.T) *bench {
 func (b *bench) open() {
 	b.t.Helper()
 	c, err := group.Open(group.Config{
-		Dir: b.dir, Sync: !b.lazy, MaxSession: time.Minute, InitialDelay: 20 * time.Millisecond,
+		Dir: b.dir, Process: b.process, Sync: !b.lazy, MaxSession: time.Minute, InitialDelay: 20 * time.Millisecond,
 		Exists: func(topic string, _ int32) bool { return topic != "gone" },
 		Writable: func() error {
 			if b.full.Load() {
@@ -75,6 +76,7 @@ type member struct {
 	id         string
 	generation int32
 	leads      bool
+	inside     bool // the coordinator's process
 	others     []string
 }
 
@@ -87,7 +89,7 @@ func (m *member) join(ctx context.Context) error {
 	p.Name = "range"
 	p.Metadata = (&kmsg.ConsumerMemberMetadata{Topics: []string{"t"}}).AppendTo(nil)
 	r.Protocols = append(r.Protocols, p)
-	res := m.b.c.Join(ctx, r, "test", "local")
+	res := m.b.c.Join(ctx, r, "test", "local", m.inside)
 	if res.ErrorCode != 0 {
 		return kerr.ErrorForCode(res.ErrorCode)
 	}
@@ -348,6 +350,56 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRestartOfProcess kills the coordinator's process with members in it: they
+// are waited for no longer, their generation is over, and who lived elsewhere
+// goes on. In the same process, a restart kills nobody.
+func TestRestartOfProcess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, dir: t.TempDir(), process: "first"}
+		b.open()
+		dead, elsewhere := &member{b: b, inside: true}, &member{b: b}
+		settled(t, dead, elsewhere)
+		wants(t, "commit", dead.commit(7, "seven"), nil)
+		b.restart()
+		wants(t, "heartbeat after a restart in the same process", dead.beat(), nil)
+
+		b.process = "second"
+		b.restart()
+		begun := time.Now()
+		wants(t, "heartbeat of the dead", dead.beat(), kerr.UnknownMemberID)
+		wants(t, "commit of the dead", dead.commit(3, ""), kerr.UnknownMemberID)
+		heir := &member{b: b, inside: true}
+		joins := start(t.Context(), func(ctx context.Context) error { return errors.Join(heir.join(ctx), heir.sync(ctx)) })
+		synctest.Wait()
+		wants(t, "heartbeat of who lived elsewhere", elsewhere.beat(), kerr.RebalanceInProgress)
+		settled(t, elsewhere)
+		wants(t, "join and sync", <-joins, nil)
+		if heir.generation <= dead.generation {
+			t.Errorf("generation %d after the restart follows %d", heir.generation, dead.generation)
+		}
+		if offset, metadata := b.fetch(); offset != 7 || metadata != "seven" {
+			t.Errorf("fetched %d, %q after the restart, want 7, seven", offset, metadata)
+		}
+		wants(t, "leaving", elsewhere.leave(), nil)
+		settled(t, heir)
+
+		b.process = "third"
+		b.restart()
+		if got := b.describe(); got.State != "Empty" {
+			t.Errorf("group whose members all died is %q, want Empty", got.State)
+		}
+		last := &member{b: b, inside: true}
+		settled(t, last)
+		if last.generation <= heir.generation {
+			t.Errorf("generation %d after all died follows %d", last.generation, heir.generation)
+		}
+		if waited := time.Since(begun); waited >= session {
+			t.Errorf("the dead were waited for for %v", waited)
+		}
+	})
+}
+
 // TestRestartInRound ends the coordinator when a generation has begun and is
 // not dealt: the one before goes on.
 func TestRestartInRound(t *testing.T) {
@@ -436,7 +488,7 @@ func TestRequestsAreCopied(t *testing.T) {
 		r := kmsg.NewPtrJoinGroupRequest()
 		r.Version, r.Group, r.ProtocolType, r.SessionTimeoutMillis = 2, "g", "consumer", 10000
 		r.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte("metadata")}}
-		id := b.c.Join(t.Context(), r, "test", "local").MemberID
+		id := b.c.Join(t.Context(), r, "test", "local", false).MemberID
 		copy(r.Protocols[0].Metadata, "rubbish")
 		s := kmsg.NewPtrSyncGroupRequest()
 		s.Group, s.MemberID, s.Generation = "g", id, 1

@@ -20,8 +20,9 @@ import (
 // Join answers JoinGroup. It blocks until the round ends or ctx does, which
 // must be when the connection of the member is lost: a member whose join is
 // abandoned must join again before its session times out, and one that was
-// never told its id is forgotten at once.
-func (c *Coordinator) Join(ctx context.Context, r *kmsg.JoinGroupRequest, clientID, host string) *kmsg.JoinGroupResponse {
+// never told its id is forgotten at once. inside says that it is of this very
+// process.
+func (c *Coordinator) Join(ctx context.Context, r *kmsg.JoinGroupRequest, clientID, host string, inside bool) *kmsg.JoinGroupResponse {
 	res := r.ResponseKind().(*kmsg.JoinGroupResponse)
 	res.Generation, res.MemberID = -1, r.MemberID
 	res.Protocol = new(string)
@@ -35,6 +36,9 @@ func (c *Coordinator) Join(ctx context.Context, r *kmsg.JoinGroupRequest, client
 		Announce: r.Version >= 4, Static: r.InstanceID != nil, // KIP-394, KIP-345
 		ClientID: clientID, Host: host, ProtocolType: r.ProtocolType,
 		Session: millis(r.SessionTimeoutMillis), Rebalance: millis(r.RebalanceTimeoutMillis),
+	}
+	if inside {
+		j.Process = c.cfg.Process
 	}
 	for _, p := range r.Protocols {
 		j.Protocols = append(j.Protocols, machine.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)})

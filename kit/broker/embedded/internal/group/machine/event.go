@@ -39,8 +39,11 @@ type Join struct {
 	// Static says that the member brings an instance id (KIP-345).
 	Static         bool
 	ClientID, Host string
-	ProtocolType   string
-	Protocols      []Protocol // the one it likes best first
+	// Process is that of the coordinator when the member is known to live in it;
+	// empty for any other.
+	Process      string
+	ProtocolType string
+	Protocols    []Protocol // the one it likes best first
 	// Session and Rebalance are its timeouts. Rebalance is Session when it is
 	// not positive.
 	Session, Rebalance time.Duration
@@ -69,7 +72,7 @@ func (g *Group) Join(now time.Time, j Join) []Reply {
 		g.refuse(m.join, kerr.RebalanceInProgress) // an older request of its own
 	}
 	m.join, m.seen = j.Ticket, now
-	m.clientID, m.host = j.ClientID, j.Host
+	m.clientID, m.host, m.process = j.ClientID, j.Host, j.Process
 	m.session, m.rebalance, m.protocols = j.Session, j.Rebalance, j.Protocols
 	if len(g.members) == 1 {
 		g.protocolType = j.ProtocolType

@@ -110,6 +110,7 @@ type Group struct {
 
 type member struct {
 	id, clientID, host string
+	process            string
 	age                uint64
 	session, rebalance time.Duration
 	protocols          []Protocol

@@ -23,6 +23,7 @@ type Saved struct {
 	ID         string        `json:"id"`
 	ClientID   string        `json:"client_id"`
 	Host       string        `json:"host"`
+	Process    string        `json:"process,omitempty"` // of the coordinator, if it lived in that
 	Session    time.Duration `json:"session"`
 	Rebalance  time.Duration `json:"rebalance"`
 	Protocols  []Protocol    `json:"protocols"`
@@ -45,7 +46,7 @@ func Restore(now time.Time, cfg Config, floor int32, s *Snapshot) (*Group, error
 			return nil, errSnapshot
 		}
 		g.members[m.ID] = &member{
-			id: m.ID, clientID: m.ClientID, host: m.Host, age: g.joins, session: m.Session, rebalance: m.Rebalance,
+			id: m.ID, clientID: m.ClientID, host: m.Host, process: m.Process, age: g.joins, session: m.Session, rebalance: m.Rebalance,
 			protocols: m.Protocols, seen: now, synced: true, assignment: m.Assignment,
 		}
 		g.joins++
@@ -94,7 +95,7 @@ func (g *Group) draw() *Snapshot {
 	s := &Snapshot{Generation: g.generation, ProtocolType: g.protocolType, Protocol: g.protocol, Leader: g.leader}
 	for _, m := range g.byAge() {
 		s.Members = append(s.Members, Saved{
-			ID: m.id, ClientID: m.clientID, Host: m.host, Session: m.session, Rebalance: m.rebalance,
+			ID: m.id, ClientID: m.clientID, Host: m.host, Process: m.process, Session: m.session, Rebalance: m.rebalance,
 			Protocols: m.protocols, Assignment: m.assignment,
 		})
 	}
