@@ -16,6 +16,7 @@ import (
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/telemetry"
+	"kurir.dev/kit/topic"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 )
 
@@ -57,16 +58,17 @@ func newTap(cfg broker.Config, keyring string) (*tap, error) {
 	}, nil
 }
 
-// start reads until ctx ends; wait returns when it has stopped.
+// start reads until ctx ends; wait returns when it has stopped. The topics have
+// so many partitions, those of lanes one of each band at least.
 func (p *tap) start(ctx context.Context, lanes []string, partitions int) {
 	names := p.client.Topics()
-	topics := []string{names.Events(), names.Dead()}
+	all := map[string]int{names.Events(): partitions, names.Dead(): partitions}
 	for _, lane := range lanes {
-		topics = append(topics, names.Outcome(lane))
+		all[names.Outcome(lane)] = max(partitions, topic.Bands)
 	}
-	for _, topic := range topics {
-		for partition := range partitions {
-			p.work.Go(func() { p.read(ctx, topic, partition) })
+	for name, n := range all {
+		for partition := range n {
+			p.work.Go(func() { p.read(ctx, name, partition) })
 		}
 	}
 }

@@ -199,6 +199,105 @@ func TestTarpittedBulkDoesNotHoldCodes(t *testing.T) {
 	}
 }
 
+// A tenant's backlog lies in the overflow band, for a site that stands still, or
+// that cannot even be found. A small tenant's mails in the ordinary band go out
+// beside it.
+func TestOverflowHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		stand func(y *yard) (to string)
+	}{
+		{"the site stands still", func(y *yard) string {
+			y.dns.MX("slow.example", "mx.slow.example")
+			y.host("mx.slow.example", mxsim.HostConfig{Script: func(e mxsim.Event) mxsim.Reply {
+				if e.Stage == mxsim.Data {
+					return mxsim.Reply{Delay: time.Hour}
+				}
+				return mxsim.Reply{}
+			}})
+			return "big@slow.example"
+		}},
+		{"the name servers stand still", func(y *yard) string {
+			y.cfg.DNS.Timeout, y.cfg.DNS.Attempts = 100*time.Millisecond, 1_000_000
+			y.dns.Hang("slow.example", true)
+			return "big@slow.example"
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			y := build(t)
+			y.cfg.Budgets = map[string]dispatcher.Budget{lane.Bulk: {Outstanding: 40, Bytes: 64 << 20, Workers: 40, Lookups: 10}}
+			const small = 50
+			mx := y.host("mx.example.org", mxsim.HostConfig{})
+			y.dns.MX("example.org", "mx.example.org")
+			to := tt.stand(y)
+			for range 1000 {
+				y.putIn(topic.Overflow, y.envelope(lane.Bulk, to))
+			}
+			y.flush()
+			y.start()
+			defer y.dns.Hang("slow.example", false)
+			for i := range small {
+				e := y.envelope(lane.Bulk, "ana@example.org")
+				e.Tenant = "small"
+				y.submit(e)
+				if err := mx.Wait(t.Context(), func(s mxsim.Stats) bool { return s.Mails > i }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// A tenant's thousands lie in the overflow band, and ten mails of another in the
+// ordinary one: what the window holds of either goes out by turns, and the ten
+// before the half that is left to the thousands.
+func TestOverflowGoesByTurns(t *testing.T) {
+	t.Parallel()
+	y := build(t)
+	const big, small, window = 3000, 10, 100
+	y.cfg.Budgets = map[string]dispatcher.Budget{lane.Bulk: {Outstanding: window, Bytes: 64 << 20, Workers: 1, Lookups: 2 * window}}
+	var ahead, left atomic.Int64
+	left.Store(small)
+	done, open := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(open) })
+	y.host("mx.example.org", mxsim.HostConfig{Received: func(r mxsim.Received) {
+		<-open
+		switch {
+		case r.To == "small@example.org":
+			if left.Add(-1) == 0 {
+				close(done)
+			}
+		case left.Load() > 0:
+			ahead.Add(1)
+		}
+	}})
+	t.Cleanup(release)
+	y.dns.MX("example.org", "mx.example.org")
+	for range big {
+		y.putIn(topic.Overflow, y.envelope(lane.Bulk, "big@example.org"))
+	}
+	for range small {
+		e := y.envelope(lane.Bulk, "small@example.org")
+		e.Tenant = "small"
+		y.put(e)
+	}
+	y.flush()
+	y.start()
+	brokertest.Eventually(t, func() bool { // the one connection holds one more
+		res, err := y.api.ListSites(t.Context(), &dispatcherv1.ListSitesRequest{})
+		return err == nil && len(res.GetSites()) == 1 && res.GetSites()[0].GetQueued()[lane.Bulk] == window/2+small-1
+	})
+	release()
+	await(t, done)
+	if got := ahead.Load(); got > window/2 {
+		t.Errorf("%d mails of the big tenant went out before the small one's last, want %d at most", got, window/2)
+	}
+	y.allSettled(lane.Bulk, big+small)
+}
+
 // A connection that carried a code is kept for the next one, and said NOOP to.
 func TestWarmConnectionForCodes(t *testing.T) {
 	t.Parallel()
