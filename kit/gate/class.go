@@ -8,7 +8,17 @@ import (
 	"kurir.dev/kit/lane"
 )
 
+// Background is the name by which steps enter that serve no lane alone: what
+// became of the mail of all lanes is stored and told. They have a share of
+// their own, so that their keeping up with one lane is not taken from another.
+const Background = ""
+
 const (
+	// background is what metrics call it.
+	background = "background"
+	// backgroundWeight and backgroundFloor in percent are its share.
+	backgroundWeight, backgroundFloor = 4, 10
+
 	// leastFloor in percent is the floor of a lane that has none.
 	leastFloor = 2
 	// window is how far back use beyond the floor is held against a lane.

@@ -15,6 +15,8 @@
 // anything of the first-ranked lane, so that the next finds it empty. Without
 // such mail they have all places.
 //
+// Work that serves all lanes is a class of its own behind them ([Background]).
+//
 // Floors are kept by a token bucket per lane, in processor time: it fills with
 // the lane's floor, every step draws its duration, and debt is forgotten beyond
 // what a tenth of a second fills. A lane that used its share while it was calm

@@ -43,12 +43,13 @@ type Gate struct {
 // first is the urgent one. cfg must be valid. Call [Gate.Measure] before use for metrics.
 func New(cfg Config, lanes lane.Set) *Gate {
 	g := &Gate{places: cmp.Or(cfg.Places, runtime.GOMAXPROCS(0)), linger: cmp.Or(cfg.Linger, defaultLinger)}
+	if len(lanes) == 0 {
+		lanes = lane.Set{{Weight: 1}}
+	}
 	for _, l := range lanes {
 		g.classes = append(g.classes, newClass(l, g.places))
 	}
-	if len(g.classes) == 0 {
-		g.classes = []*class{newClass(lane.Lane{Weight: 1}, g.places)}
-	}
+	g.classes = append(g.classes, newClass(lane.Lane{Name: background, Weight: backgroundWeight, FloorPercent: backgroundFloor}, g.places))
 	return g
 }
 
@@ -80,7 +81,7 @@ func (g *Gate) Urgent(lane string) (end func()) {
 }
 
 // Enter waits for a place for a stretch of pure computation of lane, the lowest
-// if it is unknown. Call leave at its end; once is enough. Hold no place while
+// if it is unknown, or [Background]. Call leave at its end; once is enough. Hold no place while
 // waiting for the network, a disk, another service or another place: one gate
 // may serve all services of a process, and they would wait for one another. The
 // error is ctx's.
@@ -105,7 +106,8 @@ func (g *Gate) Enter(ctx context.Context, lane string) (leave func(), err error)
 	g.mu.Unlock()
 	select {
 	case <-w.turn:
-		g.meters.waited(ctx, c, time.Since(asked))
+		w.runs = time.Now()
+		g.meters.waited(ctx, c, w.runs.Sub(asked))
 		return w.leave, nil
 	case <-ctx.Done():
 	}
@@ -127,7 +129,8 @@ type waiter struct {
 	gate    *Gate
 	class   *class
 	turn    chan struct{} // closed when it is its turn; nil when it never waited
-	began   time.Time     // the step
+	began   time.Time     // to have its place
+	runs    time.Time     // since when it uses it: the scheduler may come later
 	charged time.Duration // for it
 	entered bool
 	left    bool
@@ -145,7 +148,10 @@ func (w *waiter) leave() {
 	if w.class != g.classes[0] {
 		g.lower--
 	}
-	w.class.ends(now, w.charged, now.Sub(w.began))
+	// One that the scheduler kept waiting had a place that others did not have.
+	// So much of the wait counts that a lane's floor is kept in mails by measure:
+	// with all of it a lane gets half of that, with none three times as much.
+	w.class.ends(now, w.charged, now.Sub(w.runs)+w.runs.Sub(w.began)*2/5)
 	g.admit(now)
 }
 
@@ -171,7 +177,7 @@ func (g *Gate) enter(w *waiter, now time.Time) {
 	g.virtual = max(g.virtual, w.class.virtual)
 	w.charged = w.class.step
 	w.class.begins(now)
-	w.entered, w.began = true, now
+	w.entered, w.began, w.runs = true, now, now
 }
 
 // may says whether c may have a place now, others that wait left aside; g.mu is
@@ -284,10 +290,14 @@ func (g *Gate) tick() {
 }
 
 func (g *Gate) class(name string) *class {
-	for _, c := range g.classes {
+	behind := len(g.classes) - 1
+	if name == Background {
+		return g.classes[behind]
+	}
+	for _, c := range g.classes[:behind] {
 		if c.name == name {
 			return c
 		}
 	}
-	return g.classes[len(g.classes)-1]
+	return g.classes[behind-1]
 }

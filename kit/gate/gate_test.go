@@ -216,6 +216,12 @@ func TestFloorsAreKept(t *testing.T) {
 			}
 		}
 	}
+	both := share(t, 2, true, lane.Bulk, gate.Background)
+	for name, want := range map[string]int{lane.Bulk: 1000, gate.Background: 2000} {
+		if got := both[name]; got < want*95/100 || got > want*110/100 {
+			t.Errorf("beside each other in a rush %q had %d ms of 20000, want its floor, %d", name, got, want)
+		}
+	}
 	lanes := share(t, 2, true, lane.Bulk)
 	if got := lanes[lane.Bulk]; got < 950 || got > 1100 {
 		t.Errorf("bulk alone had %d ms of 20000 in a rush, want its floor, 1000", got)
@@ -382,7 +388,7 @@ func TestMetrics(t *testing.T) {
 		case metricdata.Histogram[float64]:
 			seen[m.Name] = d.DataPoints[0].Count == 1
 		case metricdata.Gauge[int64]:
-			seen[m.Name] = len(d.DataPoints) == 4
+			seen[m.Name] = len(d.DataPoints) == len(lane.Default())+1 // and the background
 		}
 	}
 	for _, name := range []string{"kurir_gate_entered", "kurir_gate_wait_seconds", "kurir_gate_waiting"} {

@@ -94,9 +94,6 @@ func (in *Ingester) divide(ctx context.Context, batch []item, cause error) {
 	in.commit(ctx, batch)
 }
 
-// anyLane passes the gate as the lowest lane.
-const anyLane = ""
-
 // opened is how many records are opened between two pauses.
 const opened = 32
 
@@ -113,7 +110,7 @@ type turn struct {
 func (t *turn) Pause() {
 	t.leave()
 	t.leave = func() {}
-	if leave, err := t.gate.Enter(t.ctx, anyLane); err == nil {
+	if leave, err := t.gate.Enter(t.ctx, gate.Background); err == nil {
 		t.leave = leave
 	}
 }
