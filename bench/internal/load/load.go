@@ -20,7 +20,7 @@ import (
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
 )
 
-// Domain is the one site all mail goes to.
+// Domain is the one site all mail goes to, but for that of [Product.NewBatchTo].
 const Domain = "penerima.example"
 
 // streams is how many batches a tenant sends at a time.
@@ -47,6 +47,7 @@ type Batch struct {
 	IDs []string
 	// Began is when the first was submitted, on the sink's clock.
 	Began    time.Duration
+	domain   string
 	accepted atomic.Int64
 }
 
@@ -54,8 +55,11 @@ type Batch struct {
 func (b *Batch) Accepted() int { return int(b.accepted.Load()) }
 
 // NewBatch makes a batch of n mails under a letter.
-func (p *Product) NewBatch(letter byte, n int) *Batch {
-	return &Batch{Series: p.sink.Expect(letter, n), IDs: make([]string, n)}
+func (p *Product) NewBatch(letter byte, n int) *Batch { return p.NewBatchTo(Domain, letter, n) }
+
+// NewBatchTo makes a batch of n mails to another domain.
+func (p *Product) NewBatchTo(domain string, letter byte, n int) *Batch {
+	return &Batch{Series: p.sink.Expect(letter, n), IDs: make([]string, n), domain: domain}
 }
 
 // Submit submits a batch in a tenant's name, by several SendBatch streams as
@@ -106,7 +110,7 @@ func (p *Product) stream(ctx context.Context, b *Batch, part []int) (refused []i
 	both.Go(func() error {
 		for _, i := range part {
 			err := stream.Send(&mailv1.SendBatchRequest{
-				Reference: strconv.Itoa(i), Item: &mailv1.SendBatchRequest_Mail{Mail: p.request(b.Series, i)},
+				Reference: strconv.Itoa(i), Item: &mailv1.SendBatchRequest_Mail{Mail: p.request(b.Series, i, b.domain)},
 			})
 			if errors.Is(err, io.EOF) {
 				return nil // the answer says why
@@ -149,8 +153,8 @@ func as(ctx context.Context, tenant string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "kurir-tenant", tenant)
 }
 
-func (p *Product) request(s *sink.Series, i int) *mailv1.SendRequest {
-	to := s.Address(i, Domain)
+func (p *Product) request(s *sink.Series, i int, domain string) *mailv1.SendRequest {
+	to := s.Address(i, domain)
 	return &mailv1.SendRequest{
 		IdempotencyKey: p.name + to, To: &mailv1.Address{Email: to},
 		Content: &mailv1.Content{Subject: "Kabar akhir tahun", Text: p.texts[i%len(p.texts)]},

@@ -144,7 +144,7 @@ func (p *Product) OTP(ctx context.Context, s *Shots, i int) error {
 func (p *Product) Small(tenants int) func(ctx context.Context, s *Shots, i int) error {
 	return func(ctx context.Context, s *Shots, i int) error {
 		s.began[i].Store(int64(p.sink.Now()))
-		_, err := p.mail.Send(as(ctx, fmt.Sprintf("small-%02d", i%tenants)), p.request(s.series, i))
+		_, err := p.mail.Send(as(ctx, fmt.Sprintf("small-%02d", i%tenants)), p.request(s.series, i, Domain))
 		if err := s.accepted(i, err); err != nil {
 			return fmt.Errorf("sending a small tenant's mail: %w", err)
 		}

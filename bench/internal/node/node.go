@@ -128,8 +128,20 @@ func (n *Node) Use() (Use, error) {
 // Quiet waits until the mesh has nothing more to do: until it uses less than a
 // twentieth of one processor for half a second. It gives up after a minute.
 func (n *Node) Quiet(ctx context.Context) error {
-	const window, most = 500 * time.Millisecond, 25 * time.Millisecond
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the mesh did not come to rest within a minute"))
+	return n.settle(ctx, time.Minute, 25*time.Millisecond)
+}
+
+// Rest waits until the mesh does no more than mail before a tarpit takes: until
+// it uses less than a tenth of one processor for half a second. It gives up
+// after patience.
+func (n *Node) Rest(ctx context.Context, patience time.Duration) error {
+	return n.settle(ctx, patience, 50*time.Millisecond)
+}
+
+// settle waits until the mesh uses less than most in half a second.
+func (n *Node) settle(ctx context.Context, patience, most time.Duration) error {
+	const window = 500 * time.Millisecond
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the mesh did not come to rest within %v", patience))
 	defer cancel()
 	tick := time.NewTicker(window)
 	defer tick.Stop()

@@ -27,6 +27,8 @@ type Spec struct {
 	Sign string
 	// Lanes are those the dispatcher serves; none means all.
 	Lanes []string
+	// Rates are mails a second that sites get at most.
+	Rates map[string]float64
 	// Brokers is a Kafka cluster; none runs the embedded broker. Prefix then
 	// keeps the topics and groups of one mesh apart from those of others.
 	Brokers []string
@@ -50,6 +52,9 @@ func (s Spec) config() mesh.Config {
 	c.Dispatcher.Routes = []dispatcher.Route{{Type: dispatcher.RouteMX}}
 	c.Dispatcher.DNS.Servers = []string{s.NameServer}
 	c.Dispatcher.SMTP.Port, c.Dispatcher.SMTP.AllowLoopback = s.Port, true
+	for site, rate := range s.Rates {
+		c.Dispatcher.Sites.Rules = append(c.Dispatcher.Sites.Rules, dispatcher.SiteRule{Site: site, Rate: rate})
+	}
 	c.Dispatcher.SMTP.EHLO = "kurir.example"
 	c.Dispatcher.Sandbox.SMTPListen, c.Dispatcher.Sandbox.PageListen = free, ""
 	if s.Sign != Unsigned {

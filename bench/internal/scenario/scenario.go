@@ -33,6 +33,9 @@ type Sizes struct {
 	Each     int           // mails of a small tenant
 	Floor    int           // backlog in front of sustained OTPs
 	Callers  int           // who send OTPs as fast as they can
+	Slow     int           // mails for a site with a limit, in front of Fast
+	Limit    float64       // of that site, mails per second
+	Fast     int           // mails for a site without one, behind Slow
 	Few      int           // the small backlog of memory
 	Many     int           // the large one
 	Queries  int           // of each kind
@@ -43,7 +46,8 @@ type Sizes struct {
 func Default() Sizes {
 	return Sizes{
 		Mail: 10 << 10, Rounds: 3, Mails: 10_000, Backlog: 100_000, Rate: 50, Stretch: 12 * time.Second, Tarpit: time.Second,
-		Tenants: 50, Each: 10, Floor: 60_000, Callers: 64, Few: 10_000, Many: 300_000, Queries: 300, Patience: 30 * time.Second,
+		Tenants: 50, Each: 10, Floor: 150_000, Callers: 64,
+		Slow: 20_000, Limit: 500, Fast: 1000, Few: 10_000, Many: 300_000, Queries: 300, Patience: 30 * time.Second,
 	}
 }
 
@@ -52,7 +56,7 @@ func (s Sizes) Validate() error {
 	var faults []error
 	for name, n := range map[string]int{
 		"rounds": s.Rounds, "mails": s.Mails, "backlog": s.Backlog, "tenants": s.Tenants, "each": s.Each, "floor": s.Floor,
-		"callers": s.Callers, "few": s.Few, "many": s.Many, "queries": s.Queries,
+		"callers": s.Callers, "slow": s.Slow, "fast": s.Fast, "few": s.Few, "many": s.Many, "queries": s.Queries,
 	} {
 		if n < 1 {
 			faults = append(faults, fmt.Errorf("-%s: must be at least 1", name))
@@ -61,8 +65,8 @@ func (s Sizes) Validate() error {
 	if s.Mail < 1024 || s.Mail > 900<<10 {
 		faults = append(faults, errors.New("-mail: must be within 1024 and 921600 bytes"))
 	}
-	if s.Rate <= 0 || s.Stretch <= 0 || s.Tarpit <= 0 {
-		faults = append(faults, errors.New("-rate, -stretch and -tarpit: must be above 0"))
+	if s.Rate <= 0 || s.Limit <= 0 || s.Stretch <= 0 || s.Tarpit <= 0 {
+		faults = append(faults, errors.New("-rate, -limit, -stretch and -tarpit: must be above 0"))
 	}
 	return errors.Join(faults...)
 }
@@ -98,6 +102,7 @@ func All() []Scenario {
 		{"otp", otp},
 		{"fairness", fairness},
 		{"floor", floor},
+		{"parking", parking},
 		{"memory", memory},
 	}
 }
@@ -128,8 +133,10 @@ func (l *Lab) with(ctx context.Context, run func(w *world) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.dns.Close()) }()
-	w.dns.MX(load.Domain, "mx."+load.Domain)
-	w.dns.Host("mx."+load.Domain, "127.0.0.1")
+	for _, domain := range []string{load.Domain, slowDomain} {
+		w.dns.MX(domain, "mx."+domain)
+		w.dns.Host("mx."+domain, "127.0.0.1")
+	}
 	return run(w)
 }
 
@@ -166,6 +173,7 @@ const (
 	bulkMail  = 'b'
 	otpMail   = 'o'
 	smallMail = 's'
+	fastMail  = 'f'
 	warmMail  = 'w'
 )
 
