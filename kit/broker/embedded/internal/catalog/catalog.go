@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -73,18 +72,11 @@ type topic struct {
 
 // Open opens all topics.
 func Open(ctx context.Context, cfg Config) (*Catalog, error) {
-	c := &Catalog{cfg: cfg, topics: make(map[string]*topic), starts: make(map[string][]int64)}
+	c := &Catalog{cfg: cfg, topics: make(map[string]*topic)}
 	if err := c.load(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
-}
-
-// stored is a topic in topics.json.
-type stored struct {
-	Name       string            `json:"name"`
-	Partitions int               `json:"partitions"`
-	Settings   map[string]string `json:"settings,omitempty"`
 }
 
 func (c *Catalog) path(parts ...string) string {
@@ -94,12 +86,15 @@ func (c *Catalog) path(parts ...string) string {
 // load reads both files, opens the logs and removes what is left of topics
 // whose deletion was cut short.
 func (c *Catalog) load(ctx context.Context) error {
-	var list []stored
-	if err := read(c.path("topics.json"), &list); err != nil {
+	list, err := read(c.path("topics.json"), parseTopics)
+	if err != nil {
 		return err
 	}
-	if err := read(c.path("starts.json"), &c.starts); err != nil {
+	if c.starts, err = read(c.path("starts.json"), parseStarts); err != nil {
 		return err
+	}
+	if c.starts == nil {
+		c.starts = make(map[string][]int64)
 	}
 	for _, s := range list {
 		settings, err := Settings{}.with(s.Settings, c.cfg.MaxBatch)
@@ -133,21 +128,6 @@ func (c *Catalog) load(ctx context.Context) error {
 	}
 	if list == nil {
 		return c.save(nil)
-	}
-	return nil
-}
-
-// read reads a JSON file; one that is missing leaves v as it is.
-func read(name string, v any) error {
-	raw, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, v)
-	}
-	if err != nil {
-		return fmt.Errorf("reading %q: %w", name, err)
 	}
 	return nil
 }

@@ -8,20 +8,29 @@ import (
 	"path/filepath"
 )
 
-// Write replaces a file by way of a second one beside it.
+// Write replaces a file by way of a second one beside it, named as it with
+// ".tmp" behind. What a crash leaves of that means nothing and is written over;
+// an error leaves none of it, and the file as it was, but for one of the last
+// step: then it may be either.
 func Write(name string, content []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := write(name+".tmp", content); err != nil {
+		_ = os.Remove(name + ".tmp") // the next one goes over it
+		return err
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
+		return errors.Join(err, os.Remove(name+".tmp"))
+	}
+	return SyncDir(filepath.Dir(name))
+}
+
+// write writes a file and syncs it.
+func write(name string, content []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(name))
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // SyncDir makes the names in a directory last.
