@@ -52,7 +52,10 @@ type Codec struct {
 // NewCodec makes a codec that seals with k and names topics by n.
 func NewCodec(k *seal.Keyring, n topic.Names) *Codec { return &Codec{keys: k, names: n} }
 
-// Mail makes the lane record of e, for the partition its mail id hashes to.
+// Mail makes the lane record of e. Whoever puts it there says into which
+// partition: that of its mail id in one of the bands
+// ([broker.Producer.PartitionIn]), the same however often it is put with one
+// attempt, for there the dispatchers know what they have had.
 func (c *Codec) Mail(e *eventsv1.MailEnvelope) (broker.Message, error) {
 	value, err := c.SealEnvelope(e)
 	if err != nil {

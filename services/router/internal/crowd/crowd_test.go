@@ -3,9 +3,9 @@ package crowd_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -179,7 +179,7 @@ func TestCrowdRoom(t *testing.T) {
 		c, l := open(t, 100)
 		const tenants = 1000
 		for i := range tenants {
-			fill(t, c, fmt.Sprint(i), 100, int64(i)*100)
+			fill(t, c, strconv.Itoa(i), 100, int64(i)*100)
 		}
 		fill(t, c, "another", 1, tenants*100)
 		for who, want := range map[string]topic.Band{"another": topic.Overflow, "999": topic.Overflow, "new": topic.Ordinary} {
@@ -228,7 +228,7 @@ func TestCrowdProperty(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(50) {
 		synctest.Test(t, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same every time
+			r := rand.New(rand.NewPCG(seed, 1))
 			const after, partitions = 5, 3
 			c, l := open(t, after)
 			type sitter struct {
@@ -264,7 +264,7 @@ func TestCrowdProperty(t *testing.T) {
 				passes(2 * time.Second)
 			}
 			for range 400 {
-				who := fmt.Sprint(r.IntN(4))
+				who := strconv.Itoa(r.IntN(4))
 				switch n := len(underWay); {
 				case r.IntN(20) == 0:
 					settle()
