@@ -206,10 +206,10 @@ func (c *Client) topicConfig(name string, have map[string]int, lanes []string) k
 	n := c.cfg.Partitions
 	for _, l := range lanes {
 		lane, outcome := c.names.Lane(l), c.names.Outcome(l)
-		switch {
-		case name == lane:
+		switch name {
+		case lane:
 			n = max(topic.Bands, cmp.Or(have[outcome], n))
-		case name == outcome:
+		case outcome:
 			n = max(topic.Bands, cmp.Or(have[lane], n))
 		}
 	}
