@@ -31,8 +31,11 @@ import (
 type Field struct {
 	// Name is the path of the field as proto spells it, "line_items[2].amount".
 	Name string
-	// Description says what is wrong with it, for people, without its value.
+	// Description says what is wrong with it and what mends it, for people,
+	// without its value.
 	Description string
+	// Reason is why it is wrong; unspecified means that of the Error.
+	Reason faultv1.Reason
 }
 
 // Error is one fault. Make it with Newf or Invalidf, or as a literal. It may be

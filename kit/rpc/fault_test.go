@@ -43,7 +43,8 @@ func TestFaultsSurviveTheWire(t *testing.T) {
 			code:  codes.InvalidArgument,
 			details: []any{info("REASON_INVALID_RECIPIENT", nil), &errdetails.BadRequest{
 				FieldViolations: []*errdetails.BadRequest_FieldViolation{
-					{Field: "to.email", Description: "is no mailbox"}, {Field: "code", Description: "is missing"},
+					{Field: "to.email", Description: "is no mailbox", Reason: "REASON_INVALID_RECIPIENT"},
+					{Field: "code", Description: "is missing", Reason: "REASON_INVALID_RECIPIENT"},
 				},
 			}},
 		},

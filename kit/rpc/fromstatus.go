@@ -56,7 +56,14 @@ func restore(f *fault.Error, cause *remote, detail any) {
 		}
 	case *errdetails.BadRequest:
 		for _, v := range d.GetFieldViolations() {
-			field(v.GetField(), v.GetDescription())
+			if v.GetField() == "" {
+				continue
+			}
+			why := faultv1.Reason(faultv1.Reason_value[v.GetReason()])
+			if why == f.Reason {
+				why = faultv1.Reason_REASON_UNSPECIFIED // as a Field says it
+			}
+			f.Fields = append(f.Fields, fault.Field{Name: v.GetField(), Description: v.GetDescription(), Reason: why})
 		}
 	case *errdetails.PreconditionFailure:
 		for _, v := range d.GetViolations() {

@@ -68,9 +68,10 @@ type ServerDeps struct {
 	// Ready gets a gate named after the service, and answers the health checks. A
 	// nil Ready is the server's own.
 	Ready *app.Ready
-	// OwnItems names the streams, as "/package.Service/Method", whose handlers call
-	// Validate for each message themselves: those that answer every item, where one
-	// bad item must not end the stream.
+	// OwnItems names the methods, as "/package.Service/Method", whose handlers call
+	// Validate for each message themselves: streams that answer every item, where
+	// one bad item must not end the stream, and calls that check more than the proto
+	// says and tell all of it at once.
 	OwnItems []string
 }
 
@@ -143,7 +144,7 @@ func newGate(cfg ServerConfig, deps ServerDeps) (*gate, error) {
 	}
 	return &gate{
 		domain: deps.Service + ".kurir", log: deps.Telemetry.Log, panics: panics, tls: cfg.TLS, auth: deps.Auth,
-		fallback: orDefault(cfg.DefaultDeadline, DefaultDeadline), ownItems: deps.OwnItems, now: time.Now,
+		fallback: orDefault(cfg.DefaultDeadline, DefaultDeadline), own: deps.OwnItems, now: time.Now,
 	}, nil
 }
 

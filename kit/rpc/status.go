@@ -165,7 +165,15 @@ func violations(reason faultv1.Reason, f *fault.Error) []protoadapt.MessageV1 {
 				ResourceType: name, ResourceName: clip(f.Meta[field.Name], maxText), Description: desc,
 			})
 		default:
-			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: name, Description: desc})
+			why := field.Reason
+			if why == faultv1.Reason_REASON_UNSPECIFIED {
+				why = reason
+			}
+			v := &errdetails.BadRequest_FieldViolation{Field: name, Description: desc}
+			if why != faultv1.Reason_REASON_UNSPECIFIED {
+				v.Reason = why.String()
+			}
+			bad.FieldViolations = append(bad.FieldViolations, v)
 		}
 	}
 	switch f.Kind {

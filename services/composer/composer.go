@@ -82,6 +82,7 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	}
 	server, err := rpc.NewServer(cfg.GRPC, rpc.ServerDeps{
 		Service: "composer", Telemetry: deps.Telemetry, Auth: auth, Listener: deps.Listener, Ready: deps.Ready,
+		OwnItems: rpcapi.OwnItems(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the gRPC server: %w", err)

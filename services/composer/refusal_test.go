@@ -3,10 +3,12 @@ package composer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -170,4 +172,77 @@ func item(reference string, req any) *mailv1.SendBatchRequest {
 		out.Item = &mailv1.SendBatchRequest_Mail{Mail: req}
 	}
 	return out
+}
+
+// TestRefusalsTogether tells everything that is wrong with a request at once,
+// with what mends it, and nothing of what was in it.
+func TestRefusalsTogether(t *testing.T) {
+	t.Parallel()
+	b := setup(t, &fakeRouter{}, nil)
+	const (
+		invalid   = "REASON_INVALID_FIELD"
+		recipient = "REASON_INVALID_RECIPIENT"
+	)
+	const address = "to.email: must be an address such as name@example.com"
+	badOTP := otp(func(r *mailv1.SendOtpRequest) {
+		r.IdempotencyKey, r.To.Email, r.Code, r.ClientIp = "", "geheim@", "ge#heim", "geheim"
+		r.Options = &mailv1.Options{Lane: "geheim", Campaign: strings.Repeat("geheim", 50), Template: "geheim", ExpiresIn: durationpb.New(time.Second)}
+	})
+	otpFields := map[string]string{
+		"to.email": recipient, "code": invalid, "client_ip": invalid, "options.expires_in": "REASON_EXPIRY_OUT_OF_RANGE",
+		"options.template": "REASON_TEMPLATE_UNKNOWN", "idempotency_key": invalid, "options.campaign": invalid,
+	}
+	for _, tt := range []struct {
+		name   string
+		send   any
+		begins string // the status message
+		ends   string
+		fields map[string]string // reasons
+	}{
+		{"one", otp(func(r *mailv1.SendOtpRequest) { r.To.Email = "geheim" }), address, "", map[string]string{"to.email": recipient}},
+		{"the proto's and the domain's", badOTP, address, " (and 6 more fields)", otpFields},
+		{
+			"a form", otp(func(r *mailv1.SendOtpRequest) { r.Code = "geheim#" }),
+			"code: must be 4 to 32 letters and digits, with '-' and spaces between them", "between them",
+			map[string]string{"code": invalid},
+		},
+		{"a bill", bill(func(r *mailv1.SendBillRequest) {
+			v := r.GetBill()
+			v.CustomerName, v.PayUrl, v.DueOn.Month, v.LineItems[0].Amount.CurrencyCode = " ", "http://geheim.example/", 13, "geheim"
+		}), "bill.customer_name: must not be empty", " (and 4 more fields)", map[string]string{
+			"bill.customer_name": invalid, "bill.pay_url": invalid, "bill.due_on": invalid,
+			"bill.line_items[0].amount.currency_code": "REASON_CURRENCY_UNKNOWN", "bill.due_on.month": invalid,
+		}},
+		{"own words", generic(func(r *mailv1.SendRequest) {
+			r.To, r.Content.Subject, r.Options = nil, "", &mailv1.Options{Lane: "geheim"}
+		}), "to.email: must be given", " (and 2 more fields)", map[string]string{
+			"to.email": recipient, "content.subject": invalid, "options.lane": "REASON_LANE_UNKNOWN",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := call(t.Context(), b.client, tt.send)
+			f := fault.From(err)
+			if f.Kind != fault.Invalid || !strings.HasPrefix(f.Msg, tt.begins) || !strings.HasSuffix(f.Msg, tt.ends) {
+				t.Errorf("the answer is %v %q, want %v %q ... %q", f.Kind, f.Msg, fault.Invalid, tt.begins, tt.ends)
+			}
+			got := map[string]string{}
+			for _, field := range f.Fields {
+				why := field.Reason
+				if why == 0 {
+					why = f.Reason
+				}
+				got[field.Name] = why.String()
+				if field.Description == "" || strings.ContainsAny(field.Description, "^$\\") {
+					t.Errorf("%s: %q does not say what mends it", field.Name, field.Description)
+				}
+			}
+			if diff := cmp.Diff(tt.fields, got); diff != "" {
+				t.Errorf("fields and reasons (-want +got):\n%s", diff)
+			}
+			if text := err.Error() + fmt.Sprint(f.Fields, f.Meta); strings.Contains(text, "geheim") {
+				t.Errorf("the answer tells what was sent: %s", text)
+			}
+		})
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
+	"kurir.dev/kit/fault"
 	"kurir.dev/kit/rpc"
 	"kurir.dev/kit/telemetry"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
@@ -152,16 +153,31 @@ func (s *Server) send(ctx context.Context, to submission.Custodian, req request,
 func (s *Server) accept(
 	ctx context.Context, to submission.Custodian, tenant string, req request, item submission.Item,
 ) (submission.Receipt, error) {
-	sum, err := s.fingerprint(tenant, req)
-	if err != nil {
+	r, bad := decode(tenant, req, item)
+	if bad != nil {
+		return submission.Receipt{}, fault.Join(s.composer.Check(r), bad) // the domain knows better what mends it
+	}
+	var err error
+	if r.Fingerprint, err = s.fingerprint(tenant, req); err != nil {
 		return submission.Receipt{}, err
 	}
-	options, err := decodeOptions(req.GetOptions())
-	if err != nil {
-		return submission.Receipt{}, err
+	return s.composer.Send(ctx, to, r)
+}
+
+// decode says what a request asks for, and what is wrong with it by its proto
+// alone. It is told with what the domain finds wrong: the calls validate for
+// themselves.
+func decode(tenant string, req request, item submission.Item) (*submission.Request, error) {
+	options, bad := decodeOptions(req.GetOptions())
+	return &submission.Request{
+		Tenant: tenant, Key: req.GetIdempotencyKey(), To: decodeAddress(req.GetTo()), Options: options, Item: item,
+	}, fault.Join(rpc.Validate(req), bad)
+}
+
+// OwnItems are the methods that validate what they get themselves.
+func OwnItems() []string {
+	return []string{
+		mailv1.MailService_SendOtp_FullMethodName, mailv1.MailService_SendBill_FullMethodName,
+		mailv1.MailService_SendReminder_FullMethodName, mailv1.MailService_Send_FullMethodName,
 	}
-	return s.composer.Send(ctx, to, &submission.Request{
-		Tenant: tenant, Key: req.GetIdempotencyKey(), Fingerprint: sum,
-		To: decodeAddress(req.GetTo()), Options: options, Item: item,
-	})
 }

@@ -108,12 +108,15 @@ func (s *Server) guarded(ctx context.Context, to *routerStream, item batchItem) 
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	if item.err != nil {
-		return nil, item.err
-	}
 	req, what := decodeItem(item.req)
-	if req == nil {
-		return nil, fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, "item", "is missing")
+	switch {
+	case req == nil && item.err == nil:
+		return nil, fault.Invalidf(faultv1.Reason_REASON_INVALID_FIELD, "item", "must be given")
+	case req == nil:
+		return nil, item.err
+	case item.err != nil:
+		r, bad := decode(rpc.Tenant(ctx), req, what)
+		return nil, fault.Join(s.composer.Check(r), bad, item.err)
 	}
 	return s.send(ctx, to, req, what)
 }

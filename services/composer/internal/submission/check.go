@@ -30,57 +30,47 @@ type draft struct {
 	expires time.Duration
 }
 
-// check checks a request in full.
+// Check checks a request in full and tells all that is wrong with it at once.
+func (c *Composer) Check(req *Request) error {
+	_, err := c.check(req)
+	return err
+}
+
 func (c *Composer) check(req *Request) (*draft, error) {
 	t, err := c.tenant(req.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	d := &draft{req: req, tenant: t}
-	if d.to, err = recipient(req.To); err != nil {
-		return nil, err
-	}
-	if d.from, err = t.sender(req.Options.From); err != nil {
-		return nil, err
-	}
+	var to, from, reply, content, kind error
+	d.to, to = recipient(req.To)
+	d.from, from = t.sender(req.Options.From)
 	if req.Options.ReplyTo != nil {
-		if d.replyTo, err = mailbox("options.reply_to", req.Options.ReplyTo, faultv1.Reason_REASON_INVALID_FIELD); err != nil {
-			return nil, err
-		}
+		d.replyTo, reply = mailbox("options.reply_to", req.Options.ReplyTo, faultv1.Reason_REASON_INVALID_FIELD)
 	}
-	if d.content, err = req.Item.content(c, t, &req.Options); err != nil {
+	if d.content, content = req.Item.content(c, t, &req.Options); d.content != nil {
+		kind = fault.Join(c.checkLane(d), c.checkExpiry(d))
+	}
+	if err := fault.Join(to, from, reply, content, req.checkNotes(), c.checkSendAt(d), kind); err != nil {
 		return nil, err
 	}
-	if err := req.checkNotes(); err != nil {
-		return nil, err
-	}
-	if err := c.checkLane(d); err != nil {
-		return nil, err
-	}
-	return d, c.checkTimes(d)
+	return d, nil
 }
 
 // checkNotes checks what no reader sees but every event carries: NUL is no text
 // to the databases it ends up in.
 func (r *Request) checkNotes() error {
-	if err := noNUL("idempotency_key", r.Key); err != nil {
-		return err
-	}
-	if err := noNUL("options.campaign", r.Options.Campaign); err != nil {
-		return err
-	}
+	bad := []error{noNUL("idempotency_key", r.Key), noNUL("options.campaign", r.Options.Campaign)}
 	for name, value := range r.Options.Labels {
-		if err := noNUL("options.labels", name+value); err != nil {
-			return err
-		}
+		bad = append(bad, noNUL("options.labels", name+value))
 	}
-	return nil
+	return fault.Join(bad...)
 }
 
 // recipient checks the To address.
 func recipient(to *Address) (mime.Address, error) {
 	if to == nil {
-		return mime.Address{}, fault.Invalidf(faultv1.Reason_REASON_INVALID_RECIPIENT, "to.email", "is missing")
+		return mime.Address{}, fault.Invalidf(faultv1.Reason_REASON_INVALID_RECIPIENT, "to.email", "must be given: an address such as name@example.com")
 	}
 	return mailbox("to", to, faultv1.Reason_REASON_INVALID_RECIPIENT)
 }
@@ -92,7 +82,8 @@ func mailbox(field string, a *Address, reason faultv1.Reason) (mime.Address, err
 	}
 	addr, err := mailaddr.Parse(a.Email)
 	if err != nil {
-		return mime.Address{}, fault.Invalidf(reason, field+".email", "%s", strings.TrimPrefix(err.Error(), "address "))
+		return mime.Address{}, fault.Invalidf(reason, field+".email",
+			"must be an address such as name@example.com: it %s", strings.TrimPrefix(err.Error(), "address "))
 	}
 	return mime.Address{Name: a.Name, Mailbox: addr}, nil
 }
@@ -119,22 +110,24 @@ type text struct{ field, value string }
 
 // oneLine checks texts that can come to stand in a header.
 func oneLine(texts ...text) error {
+	var bad []error
 	for _, t := range texts {
 		if mime.Unsafe(t.value) {
-			return fault.Invalidf(faultv1.Reason_REASON_HEADER_INJECTION, t.field, "holds CR, LF or NUL")
+			bad = append(bad, fault.Invalidf(faultv1.Reason_REASON_HEADER_INJECTION, t.field, "must be one line: it holds CR, LF or NUL"))
 		}
 	}
-	return nil
+	return fault.Join(bad...)
 }
 
 // filled checks texts that must not be empty.
 func filled(texts ...text) error {
+	var bad []error
 	for _, t := range texts {
 		if strings.TrimSpace(t.value) == "" {
-			return invalid(t.field, "is empty")
+			bad = append(bad, invalid(t.field, "must not be empty"))
 		}
 	}
-	return nil
+	return fault.Join(bad...)
 }
 
 // invalid is a fault of the reason INVALID_FIELD.
@@ -157,22 +150,27 @@ func (c *Composer) checkLane(d *draft) error {
 	case asked == "" || c.cfg.Lanes.Allowed(own, asked):
 		return nil
 	case !slices.Contains(c.cfg.Lanes.Names(), asked):
-		return fault.Invalidf(faultv1.Reason_REASON_LANE_UNKNOWN, "options.lane", "is none of %s", strings.Join(c.cfg.Lanes.Names(), ", "))
+		return fault.Invalidf(faultv1.Reason_REASON_LANE_UNKNOWN, "options.lane", "must be one of %s, or empty", strings.Join(c.cfg.Lanes.Names(), ", "))
 	}
-	return fault.Invalidf(faultv1.Reason_REASON_LANE_UNKNOWN, "options.lane", "is above the lane of this kind of mail, %s", own)
+	return fault.Invalidf(faultv1.Reason_REASON_LANE_UNKNOWN, "options.lane", "must be %s, the lane of this kind of mail, or one below it", own)
 }
 
-// checkTimes checks when the mail is to leave and to expire. The bounds are
-// those of the kind's own lane also when a lower one is asked for: a code that
-// travels with the bulk is no longer of use for it.
-func (c *Composer) checkTimes(d *draft) error {
+// checkSendAt checks when the mail is to leave.
+func (c *Composer) checkSendAt(d *draft) error {
 	now := c.cfg.Now()
 	if at := d.req.Options.SendAt; at.After(now) {
 		if at.After(now.Add(furthest)) {
-			return invalid("options.send_at", "is more than 90 days ahead")
+			return invalid("options.send_at", "must be at most 90 days ahead")
 		}
 		d.sendAt = at
 	}
+	return nil
+}
+
+// checkExpiry checks when the mail is to expire. The bounds are those of the
+// kind's own lane also when a lower one is asked for: a code that travels with
+// the bulk is no longer of use for it.
+func (c *Composer) checkExpiry(d *draft) error {
 	var err error
 	d.expires, err = c.expiry(d.content.kind.Lane(), d.req.Options.ExpiresIn)
 	return err
@@ -187,7 +185,7 @@ func (c *Composer) expiry(name string, asked *time.Duration) (time.Duration, err
 	l, _ := c.cfg.Lanes.Lookup(name)
 	if _, ok := l.ClampExpiry(*asked); !ok || *asked <= 0 {
 		return 0, fault.Invalidf(faultv1.Reason_REASON_EXPIRY_OUT_OF_RANGE, "options.expires_in",
-			"is not within %s and %s", l.MinExpiry, l.MaxExpiry)
+			"must be from %s to %s", l.MinExpiry, l.MaxExpiry)
 	}
 	return *asked, nil
 }
@@ -200,9 +198,21 @@ func checkCode(code string) error {
 	}
 	if len(code) < 4 || len(code) > 32 || !inner(rune(code[0])) || !inner(rune(code[len(code)-1])) ||
 		strings.ContainsFunc(code, func(r rune) bool { return !inner(r) && r != '-' && r != ' ' }) {
-		return invalid("code", "is not 4 to 32 letters and digits, with '-' and spaces between them")
+		return invalid("code", "must be 4 to 32 letters and digits, with '-' and spaces between them")
 	}
 	return nil
+}
+
+// checkOrigin checks the host a code is for; empty is allowed.
+func checkOrigin(host string) (string, error) {
+	if host == "" {
+		return "", nil
+	}
+	origin, err := mailaddr.ParseDomain(host)
+	if err != nil {
+		return "", invalid("origin", "must be a host name such as example.co.id, or empty")
+	}
+	return origin, nil
 }
 
 // checkIP checks an IP address; empty is allowed.
@@ -211,7 +221,7 @@ func checkIP(ip string) error {
 		return nil
 	}
 	if _, err := netip.ParseAddr(ip); err != nil {
-		return invalid("client_ip", "is no IP address")
+		return invalid("client_ip", "must be an IP address, or empty")
 	}
 	return nil
 }
@@ -222,15 +232,15 @@ func checkPayURL(field, s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Hostname() == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return invalid(field, "is no absolute address")
+		return invalid(field, "must be an absolute https address")
 	case u.User != nil:
-		return invalid(field, "holds a user name")
+		return invalid(field, "must hold no user name")
 	case len(s) > 2000:
-		return invalid(field, "is longer than 2000")
+		return invalid(field, "must be at most 2000 long")
 	case u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()):
 		return nil
 	}
-	return invalid(field, "is not https")
+	return invalid(field, "must be https")
 }
 
 // loopback reports whether a host is this machine.
@@ -247,7 +257,7 @@ func checkDay(field string, d civil.Date, required bool) error {
 	if d.Zero() && !required || d.Valid() {
 		return nil
 	}
-	return invalid(field, "is no day of the calendar")
+	return invalid(field, "must be a day of the calendar")
 }
 
 // checkAmount checks an amount by itself and against the currency of the
@@ -258,15 +268,15 @@ func checkAmount(field string, a money.Amount, currency string, negative bool) e
 	}
 	switch {
 	case !money.Known(a.Currency):
-		return fault.Invalidf(faultv1.Reason_REASON_CURRENCY_UNKNOWN, field+".currency_code", "is no known ISO 4217 code")
+		return fault.Invalidf(faultv1.Reason_REASON_CURRENCY_UNKNOWN, field+".currency_code", "must be an ISO 4217 code, such as IDR")
 	case currency != "" && a.Currency != currency:
-		return bad(".currency_code", "is not the currency of the total")
+		return bad(".currency_code", "must be the currency of the total")
 	case a.Mixed():
-		return bad("", "its units and nanos are of opposite signs")
+		return bad("", "must have units and nanos of the same sign")
 	case a.Negative() && !negative:
-		return bad("", "is negative")
+		return bad("", "must not be negative")
 	case !a.Fits():
-		return bad(".nanos", "has more decimals than the currency")
+		return bad(".nanos", "must have no more decimals than the currency")
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package submission
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,7 +11,6 @@ import (
 
 	"kurir.dev/kit/fault"
 	"kurir.dev/kit/lane"
-	"kurir.dev/kit/mailaddr"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/composer/internal/civil"
 	"kurir.dev/services/composer/internal/kind"
@@ -66,36 +67,20 @@ func choose(t *tenant, o *Options, builtin string, in template.Input) (*content,
 // content of an OTP. Its words name the time it expires, so the time is fixed
 // here and not left to the router.
 func (otp *OTP) content(c *Composer, t *tenant, o *Options) (*content, error) {
-	if err := oneLine(
-		text{"code", otp.Code}, text{"product_name", otp.ProductName},
-		text{"origin", otp.Origin}, text{"purpose", otp.Purpose},
-	); err != nil {
-		return nil, err
-	}
-	if err := filled(text{"product_name", otp.ProductName}); err != nil {
-		return nil, err
-	}
-	if err := checkCode(otp.Code); err != nil {
-		return nil, err
-	}
-	if err := checkIP(otp.ClientIP); err != nil {
-		return nil, err
-	}
-	origin := ""
-	if otp.Origin != "" {
-		var err error
-		if origin, err = mailaddr.ParseDomain(otp.Origin); err != nil {
-			return nil, invalid("origin", "is no host name")
-		}
-	}
-	out, err := choose(t, o, "otp", template.OTP)
+	origin, strange := checkOrigin(otp.Origin)
+	expires, never := c.expiry(lane.OTP, o.ExpiresIn)
+	out, unknown := choose(t, o, "otp", template.OTP)
+	err := fault.Join(
+		oneLine(
+			text{"code", otp.Code}, text{"product_name", otp.ProductName},
+			text{"origin", otp.Origin}, text{"purpose", otp.Purpose},
+		),
+		filled(text{"product_name", otp.ProductName}), checkCode(otp.Code), checkIP(otp.ClientIP), strange, never, unknown,
+	)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	if out.expires, err = c.expiry(lane.OTP, o.ExpiresIn); err != nil {
-		return nil, err
-	}
-	if out.expires == 0 {
+	if out.expires = expires; expires == 0 {
 		own, _ := c.cfg.Lanes.Lookup(lane.OTP)
 		out.expires = own.Expiry
 	}
@@ -108,32 +93,21 @@ func (otp *OTP) content(c *Composer, t *tenant, o *Options) (*content, error) {
 
 // content of a bill.
 func (b *Bill) content(_ *Composer, t *tenant, o *Options) (*content, error) {
-	subtotal, err := b.check()
-	if err != nil {
-		return nil, err
-	}
-	out, err := choose(t, o, "bill", template.Bill)
-	if err != nil {
-		return nil, err
+	subtotal, bad := b.check()
+	out, unknown := choose(t, o, "bill", template.Bill)
+	if err := fault.Join(bad, unknown); err != nil {
+		return out, err
 	}
 	return b.fill(out, b.values(subtotal))
 }
 
 // content of a reminder.
 func (r *Reminder) content(_ *Composer, t *tenant, o *Options) (*content, error) {
-	subtotal, err := r.Bill.check()
-	if err != nil {
-		return nil, err
-	}
-	if err := oneLine(text{"step", r.Step}); err != nil {
-		return nil, err
-	}
-	if err := filled(text{"step", r.Step}); err != nil {
-		return nil, err
-	}
-	out, err := choose(t, o, "reminder", template.Reminder)
-	if err != nil {
-		return nil, err
+	subtotal, bad := r.Bill.check()
+	step := text{"step", r.Step}
+	out, unknown := choose(t, o, "reminder", template.Reminder)
+	if err := fault.Join(bad, oneLine(step), filled(step), unknown); err != nil {
+		return out, err
 	}
 	values := r.Bill.values(subtotal)
 	stage, days := "due", int64(r.DaysUntilDue)
@@ -152,64 +126,51 @@ func (r *Reminder) content(_ *Composer, t *tenant, o *Options) (*content, error)
 // top of them, else the zero amount.
 func (b *Bill) check() (money.Amount, error) {
 	none := money.Amount{}
-	if err := oneLine(
-		text{"bill.invoice_id", b.InvoiceID}, text{"bill.number", b.Number},
-		text{"bill.biller_name", b.BillerName}, text{"bill.customer_name", b.CustomerName},
-		text{"bill.period", b.Period}, text{"bill.pay_url", b.PayURL},
-	); err != nil {
-		return none, err
-	}
-	if err := filled(
-		text{"bill.invoice_id", b.InvoiceID}, text{"bill.biller_name", b.BillerName}, text{"bill.customer_name", b.CustomerName},
-	); err != nil {
-		return none, err
-	}
-	if err := checkDay("bill.issued_on", b.IssuedOn, false); err != nil {
-		return none, err
-	}
-	if err := checkDay("bill.due_on", b.DueOn, true); err != nil {
-		return none, err
-	}
-	if err := checkPayURL("bill.pay_url", b.PayURL); err != nil {
-		return none, err
-	}
-	if err := checkAmount("bill.total", b.Total, "", false); err != nil {
-		return none, err
+	bad := []error{
+		oneLine(
+			text{"bill.invoice_id", b.InvoiceID}, text{"bill.number", b.Number},
+			text{"bill.biller_name", b.BillerName}, text{"bill.customer_name", b.CustomerName},
+			text{"bill.period", b.Period}, text{"bill.pay_url", b.PayURL},
+		),
+		filled(text{"bill.invoice_id", b.InvoiceID}, text{"bill.biller_name", b.BillerName}, text{"bill.customer_name", b.CustomerName}),
+		checkDay("bill.issued_on", b.IssuedOn, false), checkDay("bill.due_on", b.DueOn, true),
+		checkPayURL("bill.pay_url", b.PayURL), checkAmount("bill.total", b.Total, "", false),
 	}
 	if b.Tax != none {
-		if err := checkAmount("bill.tax", b.Tax, b.Total.Currency, false); err != nil {
-			return none, err
-		}
+		bad = append(bad, checkAmount("bill.tax", b.Tax, b.Total.Currency, false))
+	}
+	for i := range b.Items {
+		bad = append(bad, b.Items[i].check(fmt.Sprintf("bill.line_items[%d]", i), b.Total.Currency))
+	}
+	if err := fault.Join(bad...); err != nil {
+		return none, err
 	}
 	return b.sum()
 }
 
-// sum checks the items and what they add up to.
+// check checks an item by itself and against the currency of the total.
+func (i *LineItem) check(field, currency string) error {
+	bad := []error{noNUL(field+".description", i.Description), checkAmount(field+".amount", i.Amount, currency, true)}
+	if i.Quantity < 0 {
+		bad = append(bad, invalid(field+".quantity", "must not be negative"))
+	}
+	if i.UnitPrice != (money.Amount{}) {
+		bad = append(bad, checkAmount(field+".unit_price", i.UnitPrice, currency, true))
+	}
+	return fault.Join(bad...)
+}
+
+// sum checks what the items add up to.
 func (b *Bill) sum() (money.Amount, error) {
 	none := money.Amount{}
 	if len(b.Items) == 0 {
 		return none, nil
 	}
 	sum := money.Amount{Currency: b.Total.Currency}
-	for i, item := range b.Items {
-		field := fmt.Sprintf("bill.line_items[%d]", i)
-		if err := noNUL(field+".description", item.Description); err != nil {
-			return none, err
-		}
-		if item.Quantity < 0 {
-			return none, invalid(field+".quantity", "is negative")
-		}
-		if item.UnitPrice != none {
-			if err := checkAmount(field+".unit_price", item.UnitPrice, b.Total.Currency, true); err != nil {
-				return none, err
-			}
-		}
-		if err := checkAmount(field+".amount", item.Amount, b.Total.Currency, true); err != nil {
-			return none, err
-		}
+	for _, item := range b.Items {
 		var ok bool
 		if sum, ok = sum.Add(item.Amount); !ok {
-			return none, fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, "bill.line_items", "their sum is out of range")
+			return none, fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, "bill.line_items", "must have a sum that is in range")
 		}
 	}
 	if sum == b.Total {
@@ -220,7 +181,7 @@ func (b *Bill) sum() (money.Amount, error) {
 			return sum, nil
 		}
 	}
-	return none, fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, "bill.total", "is neither the sum of the line items nor that sum and the tax")
+	return none, fault.Invalidf(faultv1.Reason_REASON_AMOUNT_INVALID, "bill.total", "must be the sum of the line items, or that sum and the tax")
 }
 
 // values are the template's view of a bill.
@@ -253,17 +214,17 @@ func (g *Generic) content(c *Composer, t *tenant, o *Options) (*content, error) 
 	if o.Template == "" {
 		return g.own(c, t, o)
 	}
+	var bad []error
 	if g.Content != nil {
-		return nil, invalid("content", "is given beside a template")
+		bad = append(bad, invalid("content", "must not be given beside a template"))
 	}
 	out, err := choose(t, o, "", template.Variables)
-	if err != nil {
-		return nil, err
+	bad = append(bad, err)
+	for _, name := range slices.Sorted(maps.Keys(g.Variables)) {
+		bad = append(bad, noNUL("variables["+name+"]", g.Variables[name]))
 	}
-	for name, value := range g.Variables {
-		if err := noNUL("variables["+name+"]", value); err != nil {
-			return nil, err
-		}
+	if err := fault.Join(bad...); err != nil {
+		return out, err
 	}
 	out.values, err = out.template.Bind(g.Variables)
 	return out, err
@@ -272,34 +233,28 @@ func (g *Generic) content(c *Composer, t *tenant, o *Options) (*content, error) 
 // own is a mail in the caller's own words.
 func (g *Generic) own(c *Composer, t *tenant, o *Options) (*content, error) {
 	if g.Content == nil {
-		return nil, invalid("content", "is missing, and options.template names no template")
+		return nil, invalid("content", "must be given, or a template named in options.template")
 	}
 	if len(g.Variables) > 0 {
-		return nil, fault.Invalidf(faultv1.Reason_REASON_TEMPLATE_VARIABLES, "variables", "are given without a template")
+		return nil, fault.Invalidf(faultv1.Reason_REASON_TEMPLATE_VARIABLES, "variables", "must not be given without a template")
 	}
 	own := *g.Content
-	if err := oneLine(text{"content.subject", own.Subject}); err != nil {
-		return nil, err
-	}
-	if err := filled(text{"content.subject", own.Subject}, text{"content.text", own.Text + own.HTML}); err != nil {
-		return nil, err
-	}
-	if err := noNUL("content.text", own.Text); err != nil {
-		return nil, err
-	}
-	if err := noNUL("content.html", own.HTML); err != nil {
-		return nil, err
-	}
+	var large error
 	if len(own.Text)+len(own.HTML) > c.cfg.MaxBytes {
-		return nil, tooLarge("content", c.cfg.MaxBytes)
+		large = tooLarge("content", c.cfg.MaxBytes)
 	}
 	locale := o.Locale
 	if locale == "" {
 		locale = t.Locale
 	}
-	locale, err := template.ParseLocale(locale)
+	locale, foreign := template.ParseLocale(locale)
+	err := fault.Join(
+		oneLine(text{"content.subject", own.Subject}),
+		filled(text{"content.subject", own.Subject}, text{"content.text", own.Text + own.HTML}),
+		noNUL("content.text", own.Text), noNUL("content.html", own.HTML), large, foreign,
+	)
 	if err != nil {
-		return nil, err
+		return &content{kind: kind.Generic}, err
 	}
 	if own.Text == "" {
 		own.Text = plainText(own.HTML)
@@ -324,7 +279,7 @@ func plainText(page string) string {
 // noNUL checks a text of any number of lines.
 func noNUL(field, s string) error {
 	if strings.ContainsRune(s, 0) {
-		return invalid(field, "holds NUL")
+		return invalid(field, "must hold no NUL")
 	}
 	return nil
 }
