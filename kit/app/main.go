@@ -17,18 +17,14 @@ import (
 // the process at once, with status 130, for a run that does not stop.
 //
 // Unless GOGC is set in the environment, the garbage collector lets the heap grow
-// to three times what lives before it collects; GOMEMLIMIT bounds it as always.
+// to three times what lives before it collects, and less far the more lives, to
+// half as much again at least; GOMEMLIMIT bounds it as always.
 func Main(name string, run func(ctx context.Context, args []string) error) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(growth)
+		collect()
 	}
 	os.Exit(execute(name, run))
 }
-
-// growth is the percentage by which the heap grows between collections. What
-// lives in these programs is small and what passes through them is not: at Go's
-// 100 a sixth more processor time goes into mail, above 200 nothing is saved.
-const growth = 200
 
 func execute(name string, run func(ctx context.Context, args []string) error) int {
 	ctx, cancel := context.WithCancel(context.Background())

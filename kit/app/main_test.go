@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,6 +35,8 @@ func play(ctx context.Context, role string) error {
 		return flag.ErrHelp
 	case "collector":
 		return fmt.Errorf("collects at %d percent", debug.SetGCPercent(-1))
+	case "heavy":
+		return heavy()
 	}
 	fmt.Fprintln(os.Stdout, "running")
 	<-ctx.Done()
@@ -41,6 +45,20 @@ func play(ctx context.Context, role string) error {
 		select {}
 	}
 	return nil
+}
+
+// heavy lives in so much memory that the collector is to let it grow less.
+func heavy() error {
+	ballast := make([]byte, 400<<20)
+	defer runtime.KeepAlive(&ballast)
+	percent := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	for range 1000 {
+		runtime.GC()
+		if metrics.Read(percent); percent[0].Value.Uint64() == 50 {
+			return fmt.Errorf("collects at 50 percent with %d MB", len(ballast)>>20)
+		}
+	}
+	return fmt.Errorf("collects at %d percent with %d MB", percent[0].Value.Uint64(), len(ballast)>>20)
 }
 
 func program(t *testing.T, role string) (*exec.Cmd, *strings.Builder) {
@@ -65,6 +83,16 @@ func TestMainCollector(t *testing.T) {
 		if got, want := stderr.String(), "kurird: collects at "+want+" percent\n"; got != want {
 			t.Errorf("with %s: %q, want %q", env, got, want)
 		}
+	}
+}
+
+func TestMainCollectorHeavy(t *testing.T) {
+	t.Parallel()
+	cmd, stderr := program(t, "heavy")
+	cmd.Env = append(cmd.Env, "GOGC=")
+	_ = cmd.Run() // its error is what it has to say
+	if got, want := stderr.String(), "kurird: collects at 50 percent with 400 MB\n"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
 	}
 }
 
