@@ -2,7 +2,6 @@ package gate
 
 import (
 	"cmp"
-	"container/list"
 	"time"
 
 	"kurir.dev/kit/lane"
@@ -33,7 +32,7 @@ type class struct {
 	name    string
 	weight  float64
 	floor   float64 // processors that are its own
-	waiting list.List
+	waiting line
 	entered int64
 	virtual float64 // processor time it had, by its weight
 

@@ -7,8 +7,8 @@
 //
 //  1. a lane that got less than its floor, so that nobody starves
 //  2. the first-ranked lane
-//  3. the other lanes in proportion to their weights, each first come first
-//     served, unless mail of the first-ranked lane is in work anywhere in this
+//  3. the other lanes in proportion to their weights, in each the tenants by
+//     turns, unless mail of the first-ranked lane is in work anywhere in this
 //     process ([Gate.Urgent]) or was a moment ago: then they stand back
 //
 // With two places or more the other lanes leave one free for a second after

@@ -83,9 +83,9 @@ func (g *Gate) Urgent(lane string) (end func()) {
 // Enter waits for a place for a stretch of pure computation of lane, the lowest
 // if it is unknown, or [Background]. Call leave at its end; once is enough. Hold no place while
 // waiting for the network, a disk, another service or another place: one gate
-// may serve all services of a process, and they would wait for one another. The
-// error is ctx's.
-func (g *Gate) Enter(ctx context.Context, lane string) (leave func(), err error) {
+// may serve all services of a process, and they would wait for one another.
+// Tenants of a lane that wait go by turns; "" is one of them. The error is ctx's.
+func (g *Gate) Enter(ctx context.Context, lane, tenant string) (leave func(), err error) {
 	if g == nil {
 		return func() {}, nil
 	}
@@ -93,16 +93,16 @@ func (g *Gate) Enter(ctx context.Context, lane string) (leave func(), err error)
 		return nil, err
 	}
 	c := g.class(lane)
-	w, asked := &waiter{gate: g, class: c}, time.Now()
+	w, asked := &waiter{gate: g, class: c, tenant: tenant}, time.Now()
 	g.mu.Lock()
-	if c.waiting.Len() == 0 && g.may(c, asked) {
+	if c.waiting.len() == 0 && g.may(c, asked) {
 		g.enter(w, asked)
 		g.mu.Unlock()
 		g.meters.waited(ctx, c, 0)
 		return w.leave, nil
 	}
 	w.turn = make(chan struct{})
-	place := g.wait(w, asked)
+	g.wait(w, asked)
 	g.mu.Unlock()
 	select {
 	case <-w.turn:
@@ -114,7 +114,7 @@ func (g *Gate) Enter(ctx context.Context, lane string) (leave func(), err error)
 	g.mu.Lock()
 	entered := w.entered
 	if !entered {
-		c.waiting.Remove(place)
+		c.waiting.remove(w)
 		g.admit(time.Now())
 	}
 	g.mu.Unlock()
@@ -128,6 +128,9 @@ func (g *Gate) Enter(ctx context.Context, lane string) (leave func(), err error)
 type waiter struct {
 	gate    *Gate
 	class   *class
+	tenant  string
+	party   *party        // whom it waits among, and where
+	place   *list.Element // among them
 	turn    chan struct{} // closed when it is its turn; nil when it never waited
 	began   time.Time     // to have its place
 	runs    time.Time     // since when it uses it: the scheduler may come later
@@ -156,14 +159,13 @@ func (w *waiter) leave() {
 }
 
 // wait queues w; g.mu is held.
-func (g *Gate) wait(w *waiter, now time.Time) *list.Element {
+func (g *Gate) wait(w *waiter, now time.Time) {
 	c := w.class
-	if c.waiting.Len() == 0 {
+	if c.waiting.len() == 0 {
 		c.virtual = max(c.virtual, g.virtual) // nothing is saved up while away
 	}
-	place := c.waiting.PushBack(w)
+	c.waiting.push(w)
 	g.admit(now)
-	return place
 }
 
 // enter gives w a place; g.mu is held.
@@ -204,7 +206,7 @@ func (g *Gate) admit(now time.Time) {
 		if c == nil {
 			break
 		}
-		w := c.waiting.Remove(c.waiting.Front()).(*waiter)
+		w := c.waiting.pop()
 		g.enter(w, now)
 		close(w.turn)
 	}
@@ -216,7 +218,7 @@ func (g *Gate) next(now time.Time) *class {
 	first, lower := g.classes[0], (*class)(nil)
 	owed := false
 	for _, c := range g.classes[1:] {
-		if c.waiting.Len() == 0 || !g.may(c, now) {
+		if c.waiting.len() == 0 || !g.may(c, now) {
 			continue
 		}
 		its := c.owed(now)
@@ -224,7 +226,7 @@ func (g *Gate) next(now time.Time) *class {
 			lower, owed = c, its
 		}
 	}
-	if owed || first.waiting.Len() == 0 {
+	if owed || first.waiting.len() == 0 {
 		return lower
 	}
 	if g.may(first, now) {
@@ -258,7 +260,7 @@ func (g *Gate) arm(now time.Time) {
 	}
 	var next time.Time
 	for _, c := range g.classes[1:] {
-		if c.waiting.Len() == 0 {
+		if c.waiting.len() == 0 {
 			continue
 		}
 		if at := c.dues(now); next.IsZero() || at.Before(next) {

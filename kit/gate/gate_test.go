@@ -30,8 +30,14 @@ type yard struct {
 // pass enters in the background and stays for so long.
 func (y *yard) pass(t *testing.T, l, name string, stay time.Duration) {
 	t.Helper()
+	y.of(t, l, "", name, stay)
+}
+
+// of is pass for a tenant.
+func (y *yard) of(t *testing.T, l, tenant, name string, stay time.Duration) {
+	t.Helper()
 	y.wg.Go(func() {
-		leave, err := y.Enter(t.Context(), l)
+		leave, err := y.Enter(t.Context(), l, tenant)
 		if err != nil {
 			t.Errorf("Enter(%s) = %v, want nil", l, err)
 			return
@@ -62,7 +68,7 @@ func (y *yard) tire(t *testing.T) {
 	t.Helper()
 	for range 1000 {
 		for _, l := range lane.Default().Names()[1:] {
-			leave, err := y.Enter(t.Context(), l)
+			leave, err := y.Enter(t.Context(), l, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +188,7 @@ func share(t *testing.T, places int, rush bool, floods ...string) map[string]int
 			for range 4 {
 				wg.Go(func() {
 					for {
-						leave, err := g.Enter(ctx, l)
+						leave, err := g.Enter(ctx, l, "")
 						if err != nil {
 							return
 						}
@@ -283,13 +289,32 @@ func TestFirstComeFirstServed(t *testing.T) {
 	})
 }
 
+func TestTenantsGoByTurns(t *testing.T) {
+	t.Parallel()
+	bubble(t, 1, func(t *testing.T, y *yard) {
+		for _, name := range []string{"a1", "a2", "a3", "a4", "b1", "b2", "c1", "a5"} {
+			y.of(t, lane.Bulk, name[:1], name, time.Millisecond)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		y.wg.Go(func() {
+			if _, err := y.Enter(ctx, lane.Bulk, "d"); !errors.Is(err, context.Canceled) {
+				t.Errorf("Enter = %v, want that its context was cancelled", err)
+			}
+		})
+		synctest.Wait()
+		cancel() // gives its turn up
+		y.wg.Wait()
+		y.want(t, "a1", "a2", "b1", "c1", "a3", "b2", "a4", "a5")
+	})
+}
+
 func TestEnterEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	bubble(t, 1, func(t *testing.T, y *yard) {
 		y.pass(t, lane.OTP, "o1", 10*time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := y.Enter(ctx, lane.Bulk); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := y.Enter(ctx, lane.Bulk, ""); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Enter = %v, want its context's error", err)
 		}
 		y.pass(t, lane.Bulk, "b1", time.Millisecond) // and leaves nothing behind
@@ -308,7 +333,7 @@ func TestStrangersAreTheLowestLane(t *testing.T) {
 	})
 	var none *gate.Gate
 	none.Urgent(lane.OTP)()
-	leave, err := none.Enter(t.Context(), lane.Bulk)
+	leave, err := none.Enter(t.Context(), lane.Bulk, "")
 	if err != nil {
 		t.Fatalf("Enter of no gate = %v, want nil", err)
 	}
@@ -333,7 +358,7 @@ func TestConcurrent(t *testing.T) {
 						ctx, cancel = context.WithTimeout(t.Context(), rand.N(200*time.Microsecond))
 					}
 					end := g.Urgent(l)
-					leave, err := g.Enter(ctx, l)
+					leave, err := g.Enter(ctx, l, string(rune('a'+i%5)))
 					if err == nil {
 						n, m := inside.Add(1), int64(0)
 						if l != lane.OTP {
@@ -355,7 +380,7 @@ func TestConcurrent(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if _, err := g.Enter(t.Context(), lane.Bulk); err != nil {
+	if _, err := g.Enter(t.Context(), lane.Bulk, ""); err != nil {
 		t.Errorf("Enter after all = %v, want nil", err)
 	}
 }
@@ -367,7 +392,7 @@ func TestMetrics(t *testing.T) {
 	if err := g.Measure(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("test")); err != nil {
 		t.Fatal(err)
 	}
-	leave, err := g.Enter(t.Context(), lane.Bulk)
+	leave, err := g.Enter(t.Context(), lane.Bulk, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +438,7 @@ func TestConfig(t *testing.T) {
 func BenchmarkEnter(b *testing.B) {
 	g := gate.New(gate.Config{}, lane.Default())
 	for b.Loop() {
-		leave, err := g.Enter(b.Context(), lane.Bulk)
+		leave, err := g.Enter(b.Context(), lane.Bulk, "")
 		if err != nil {
 			b.Fatal(err)
 		}

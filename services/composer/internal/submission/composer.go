@@ -104,7 +104,7 @@ func (c *Composer) submit(ctx context.Context, to Custodian, d *draft, id string
 // inTurn composes when it is the draft's turn, and gives the turn up whatever
 // comes of it, a panic of a template too.
 func (c *Composer) inTurn(ctx context.Context, d *draft, id string) (*Submission, error) {
-	leave, err := c.cfg.Gate.Enter(ctx, d.lane())
+	leave, err := c.cfg.Gate.Enter(ctx, d.lane(), d.req.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -153,12 +153,12 @@ func (c *carrier) sign(j *job) error {
 		return nil
 	}
 	// What is not signed stands back all the same before it begins.
-	leave, err := c.Gate.Enter(j.ctx, j.lane.Name)
+	leave, err := c.Gate.Enter(j.ctx, j.lane.Name, j.mail.Tenant)
 	if err != nil {
 		return err
 	}
 	leave()
-	signed, err := c.Signer.Sign(j.ctx, j.mail.FromDomain, j.mail.Message, j.lane.Name)
+	signed, err := c.Signer.Sign(j.ctx, j.mail.FromDomain, j.mail.Message, j.lane.Name, j.mail.Tenant)
 	if err != nil {
 		return err
 	}

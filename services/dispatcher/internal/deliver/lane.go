@@ -14,6 +14,7 @@ import (
 
 	"kurir.dev/kit/custody"
 	"kurir.dev/kit/lane"
+	"kurir.dev/kit/record"
 	"kurir.dev/kit/telemetry"
 	"kurir.dev/kit/topic"
 	"kurir.dev/services/dispatcher/internal/dkim"
@@ -197,7 +198,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 // open opens the record of a delivery, when the lane may have a processor; nil
 // without an error when the lease ended before.
 func (l *Lane) open(d *custody.Delivery) (*journal.Mail, error) {
-	leave, err := l.engine.Gate.Enter(d.Context(), l.lane.Name)
+	leave, err := l.engine.Gate.Enter(d.Context(), l.lane.Name, record.Header(d.Record, record.HeaderTenant))
 	if err != nil {
 		return nil, nil //nolint:nilnil // the lease is over: there is nothing to say of the record
 	}

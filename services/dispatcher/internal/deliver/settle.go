@@ -232,7 +232,7 @@ func (e *Engine) suspended(j *job, wait time.Duration) {
 // park sends a mail to the waiting room until its site can probably take it,
 // and in any case in time to try it once more.
 func (e *Engine) park(j *job, turn time.Time) {
-	leave, err := e.Gate.Enter(j.ctx, j.lane.Name)
+	leave, err := e.Gate.Enter(j.ctx, j.lane.Name, j.mail.Tenant)
 	if err != nil {
 		e.abandon(j)
 		return

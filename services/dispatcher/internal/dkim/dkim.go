@@ -79,9 +79,9 @@ type Signed struct {
 
 // Sign signs for the domain of the From header or the nearest parent there
 // are keys of; without keys the message comes back as it is. Each signature
-// waits for a processor, as the lane may have one. The error is ctx's, or says
+// waits for a processor, as the lane and the tenant may have one. The error is ctx's, or says
 // which signature could not be made.
-func (s *Signer) Sign(ctx context.Context, fromDomain string, message []byte, lane string) (Signed, error) {
+func (s *Signer) Sign(ctx context.Context, fromDomain string, message []byte, lane, tenant string) (Signed, error) {
 	domain, ids := s.lookup(strings.ToLower(fromDomain))
 	if len(ids) == 0 {
 		return Signed{Message: message}, nil
@@ -90,7 +90,7 @@ func (s *Signer) Sign(ctx context.Context, fromDomain string, message []byte, la
 	var head bytes.Buffer
 	signed := Signed{}
 	for _, id := range ids {
-		leave, err := s.gate.Enter(ctx, lane)
+		leave, err := s.gate.Enter(ctx, lane, tenant)
 		if err != nil {
 			return Signed{}, fmt.Errorf("waiting to sign: %w", err)
 		}

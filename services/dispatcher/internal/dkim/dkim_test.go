@@ -62,7 +62,7 @@ func TestSign(t *testing.T) {
 		t.Fatalf("Records = %q, want two", records)
 	}
 	for _, from := range []string{"example.com", "EXAMPLE.com", "mail.example.com"} {
-		signed, err := s.Sign(t.Context(), from, []byte(message), "otp")
+		signed, err := s.Sign(t.Context(), from, []byte(message), "otp", "t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestSign(t *testing.T) {
 			}
 		}
 	}
-	other, err := s.Sign(t.Context(), "other.example", []byte(message), "bulk")
+	other, err := s.Sign(t.Context(), "other.example", []byte(message), "bulk", "t")
 	if err != nil || len(other.Selectors) != 0 || string(other.Message) != message {
 		t.Errorf("Sign for a foreign domain = %v, %v, want it untouched", other.Selectors, err)
 	}
@@ -99,7 +99,7 @@ func TestKeysAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := first.Records()
-	signed, err := second.Sign(t.Context(), "example.com", []byte(message), "otp")
+	signed, err := second.Sign(t.Context(), "example.com", []byte(message), "otp", "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func BenchmarkSign(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := s.Sign(b.Context(), "example.com", []byte(message), "otp"); err != nil {
+		if _, err := s.Sign(b.Context(), "example.com", []byte(message), "otp", "t"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -157,7 +157,7 @@ func (i *Intake) put(ctx context.Context, r custody.Record) error {
 
 // open makes a waiting mail of a record: all computation, hence at the gate.
 func (i *Intake) open(ctx context.Context, r custody.Record) (waiting.Mail, error) {
-	leave, err := i.deps.Gate.Enter(ctx, record.Header(r, record.HeaderLane))
+	leave, err := i.deps.Gate.Enter(ctx, record.Header(r, record.HeaderLane), record.Header(r, record.HeaderTenant))
 	if err != nil {
 		return waiting.Mail{}, err
 	}

@@ -148,7 +148,7 @@ func (p *Post) seat(ctx context.Context, lane string, msg broker.Message, s *cro
 
 // pack makes the record of an envelope: all computation, hence at the gate.
 func (p *Post) pack(ctx context.Context, e *eventsv1.MailEnvelope) (broker.Message, error) {
-	leave, err := p.gate.Enter(ctx, e.GetLane())
+	leave, err := p.gate.Enter(ctx, e.GetLane(), e.GetTenant())
 	if err != nil {
 		return broker.Message{}, err
 	}
@@ -163,7 +163,7 @@ func (p *Post) Seal(ctx context.Context, m mail.Mail) ([]byte, error) {
 		return nil, err
 	}
 	e.Traceparent, e.Tracestate = telemetry.Inject(ctx)
-	leave, err := p.gate.Enter(ctx, m.Lane)
+	leave, err := p.gate.Enter(ctx, m.Lane, m.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ func (p *Post) say(ctx context.Context, evs []*eventsv1.Event) error {
 }
 
 func (p *Post) open(ctx context.Context, w waiting.Mail) (*eventsv1.MailEnvelope, error) {
-	leave, err := p.gate.Enter(ctx, w.Lane)
+	leave, err := p.gate.Enter(ctx, w.Lane, w.Tenant)
 	if err != nil {
 		return nil, err
 	}
