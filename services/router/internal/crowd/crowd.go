@@ -32,9 +32,10 @@ type Config struct {
 	After int `yaml:"after"`
 }
 
-// Default is for production: what a dispatcher works on at once and a little
-// more, so that a tenant alone is never slowed by it.
-func Default() Config { return Config{After: 500} }
+// Default is for production: what a dispatcher delivers while it is not known yet
+// to be done, at a pace of some hundreds a second, and no more: so much of a
+// crowded tenant may lie before others.
+func Default() Config { return Config{After: 200} }
 
 // Validate reports what is wrong with c.
 func (c Config) Validate() error {
@@ -47,7 +48,7 @@ func (c Config) Validate() error {
 const (
 	// every is how often the dispatchers' commits are asked for while there is
 	// something they could be about.
-	every = time.Second
+	every = 250 * time.Millisecond
 	// patience bounds the asking for those of one lane.
 	patience = 2 * time.Second
 	// room is how many records of a lane are counted. While that is exceeded

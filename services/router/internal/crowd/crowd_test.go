@@ -158,13 +158,13 @@ func TestCrowdAsks(t *testing.T) {
 		}
 		l.set("bulk", nil, errors.New("broker is gone"))
 		fill(t, c, "big", 2, 0)
-		passes(10*time.Second + time.Second/2)
-		if n := l.times(); n != 10 {
-			t.Errorf("asked %d times in ten seconds, want 10", n)
+		passes(10*time.Second + 125*time.Millisecond)
+		if n := l.times(); n != 40 {
+			t.Errorf("asked %d times in ten seconds, want 40", n)
 		}
 		l.set("bulk", map[int]mark.Mark{0: {Low: 2}}, nil)
 		passes(time.Hour)
-		if n := l.times(); n != 11 {
+		if n := l.times(); n != 41 {
 			t.Errorf("asked %d times, want one more", n)
 		}
 		fill(t, c, "big", 2, 2)
