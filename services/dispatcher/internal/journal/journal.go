@@ -164,11 +164,9 @@ func (j *Journal) Commit(ctx context.Context, m *Mail, o Outcome, partition int)
 }
 
 func (j *Journal) deferral(m *Mail, s Settled) (broker.Message, error) {
-	envelope, err := m.later(s.Sequence, s.Doubt || s.Kind == Held)
-	if err != nil {
-		return broker.Message{}, err
+	d := &eventsv1.Deferral{
+		Envelope: m.later(s.Sequence, s.Doubt || s.Kind == Held), Reason: s.Reason, Site: s.Site, Held: s.Kind == Held,
 	}
-	d := &eventsv1.Deferral{Envelope: envelope, Reason: s.Reason, Site: s.Site, Held: s.Kind == Held}
 	if !s.NextAt.IsZero() {
 		d.DueAt = timestamppb.New(s.NextAt)
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"kurir.dev/kit/custody"
 	"kurir.dev/kit/record"
@@ -113,14 +113,19 @@ func Open(codec *record.Codec, r custody.Record, lane string) (*Mail, error) {
 // release.
 func (m *Mail) Parked() int { return max(int(m.Attempt)-1-int(m.Tries), 0) }
 
-// later is the envelope of the mail's next release.
-func (m *Mail) later(tries uint32, doubt bool) (*eventsv1.MailEnvelope, error) {
-	e, ok := proto.Clone(m.envelope).(*eventsv1.MailEnvelope)
-	if !ok {
-		return nil, errors.New("cloning an envelope gave another type")
-	}
+// later is the envelope of the mail's next release. It shares what it has in
+// common with that of this one, the message above all: when a window is parked,
+// there are many.
+func (m *Mail) later(tries uint32, doubt bool) *eventsv1.MailEnvelope {
+	e := new(eventsv1.MailEnvelope)
+	next := e.ProtoReflect()
+	m.envelope.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		next.Set(field, v)
+		return true
+	})
+	next.SetUnknown(m.envelope.ProtoReflect().GetUnknown())
 	e.Attempt++
 	e.Tries = m.Tries + tries
 	e.PossibleDuplicate = m.PossibleDuplicate || doubt
-	return e, nil
+	return e
 }
