@@ -198,22 +198,42 @@ func (u *pulse) unstick() {
 	}
 }
 
-// writable says whether the partition has a leader and, as far as topics are
-// made here, replicas enough in sync to take records.
+// writable says whether the partition can take records.
 func (c *Client) writable(ctx context.Context, l line) bool {
+	return c.sound(ctx, []string{l.topic}, func(partition int) bool { return partition == l.partition })
+}
+
+// takes says whether all partitions of the topics can take records.
+func (c *Client) takes(ctx context.Context, topics []string) bool {
+	return len(topics) == 0 || c.sound(ctx, topics, func(int) bool { return true })
+}
+
+// sound says whether those partitions of topics that are asked about exist, have
+// a leader and, as far as topics are made here, replicas enough in sync to take
+// records.
+func (c *Client) sound(ctx context.Context, topics []string, about func(partition int) bool) bool {
 	if c.Refresh(ctx) != nil {
 		return false
 	}
-	md, err := c.kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{l.topic}})
+	md, err := c.kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
 	if err != nil {
 		return false
 	}
+	seen := 0
 	for _, t := range md.Topics {
+		found := false
 		for _, p := range t.Partitions {
-			if p.ID == l.partition {
-				return t.Error == nil && p.Error == nil && len(p.Isr) >= min(c.cfg.insync(), len(p.Replicas))
+			if !about(p.ID) {
+				continue
 			}
+			if t.Error != nil || p.Error != nil || len(p.Isr) < min(c.cfg.insync(), len(p.Replicas)) {
+				return false
+			}
+			found = true
+		}
+		if found {
+			seen++
 		}
 	}
-	return false
+	return seen == len(topics)
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -98,6 +100,18 @@ func (c *Client) counts(ctx context.Context) (map[string]int, error) {
 		}
 	}
 	return counts, nil
+}
+
+// TopicNames lists the cluster's topics, in no order. Failure is
+// fault.Unavailable.
+func (c *Client) TopicNames(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	counts, err := c.counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Keys(counts)), nil
 }
 
 // EnsureTopics creates what is missing of the installation's topics and

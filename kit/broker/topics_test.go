@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,11 +34,15 @@ func TestEnsureTopics(t *testing.T) {
 	}
 	for name, want := range map[string]int{
 		"kurir.lane.otp": 7, "kurir.outcome.otp": 7, "kurir.lane.bulk": 4, "kurir.outcome.bulk": 4,
-		"kurir.deferred": 4, "kurir.events": 4, "kurir.billing": 4, "kurir.control": 1, "kurir.dead": 4,
+		"kurir.deferred.otp": 4, "kurir.deferred.bulk": 4, "kurir.events": 4, "kurir.billing": 4, "kurir.control": 1, "kurir.dead": 4,
 	} {
 		if got, err := c.Partitions(t.Context(), name); err != nil || got != want {
 			t.Errorf("Partitions(%q) = %d, %v, want %d", name, got, err, want)
 		}
+	}
+	names, err := c.TopicNames(t.Context())
+	if err != nil || !slices.Contains(names, "kurir.deferred.bulk") || slices.Contains(names, "kurir.deferred") {
+		t.Errorf("TopicNames() = %q, %v, want a topic of deferred mail for each lane, and none for all", names, err)
 	}
 	res, err := c.Kafka().DescribeConfigs(t.Context(), &kafka.DescribeConfigsRequest{
 		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: "kurir.outcome.otp"}},
@@ -106,7 +111,7 @@ func TestEnsureTopicsBands(t *testing.T) {
 			}
 			for name, want := range map[string]int{
 				"kurir.lane.otp": 2, "kurir.outcome.otp": 2, "kurir.lane.billing": 2, "kurir.outcome.billing": 2,
-				"kurir.lane.bulk": 2, "kurir.outcome.bulk": 2, "kurir.deferred": 1, "kurir.events": 1,
+				"kurir.lane.bulk": 2, "kurir.outcome.bulk": 2, "kurir.deferred.bulk": 1, "kurir.events": 1,
 			} {
 				if got, err := process.Partitions(t.Context(), name); err != nil || got != want {
 					t.Errorf("Partitions(%q) = %d, %v, want %d", name, got, err, want)

@@ -20,6 +20,7 @@ type Warden struct {
 	client   *Client
 	producer *Producer
 	lanes    []string
+	writes   []string // topics
 	ready    *app.Ready
 	log      *slog.Logger
 	topics   chan struct{} // closes when the topics are there
@@ -31,6 +32,11 @@ func NewWarden(c *Client, p *Producer, lanes []string, ready *app.Ready, log *sl
 	ready.Set("broker", false, "not reached yet")
 	return &Warden{client: c, producer: p, lanes: lanes, ready: ready, log: log, topics: make(chan struct{})}
 }
+
+// Writes names the topics whose partitions must all be able to take records for
+// the gate to be open: whether they are is asked of the cluster, for who has
+// nothing to write just now would not notice. Call it before the warden runs.
+func (w *Warden) Writes(topics ...string) { w.writes = append(w.writes, topics...) }
 
 // Part runs the warden.
 func (w *Warden) Part() app.Part { return app.Loop("warden", w.run) }
@@ -50,7 +56,7 @@ func (w *Warden) run(ctx context.Context) error {
 		if err := w.client.Ping(ctx); err != nil {
 			return err
 		}
-		if !w.producer.Healthy() {
+		if !w.producer.Healthy() || !w.client.takes(ctx, w.writes) {
 			return errSick
 		}
 		return nil

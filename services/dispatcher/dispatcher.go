@@ -149,6 +149,9 @@ func (s *Service) assemble(deps Deps, cfg Config, routes *route.Table, resolver 
 	}
 
 	warden := broker.NewWarden(deps.Broker, producer, cfg.LaneTable.Names(), deps.Ready, log)
+	for _, l := range lanes.Names() {
+		warden.Writes(deps.Broker.Topics().Outcome(l))
+	}
 	parts := []app.Part{producer.Part(), outcomes.Part()}
 	if s.inbox != nil {
 		parts = append(parts, s.inbox.Part())

@@ -23,7 +23,6 @@ import (
 
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/broker"
-	"kurir.dev/kit/custody"
 	"kurir.dev/kit/gate"
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/rpc"
@@ -140,16 +139,17 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 		Ledger: db, Reader: scan.New(deps.Broker), Codec: codec, Names: deps.Broker.Topics(),
 		Partitions: deps.Broker.Partitions, Put: post.Put, Log: log, Now: deps.Now,
 	})
-	deferred := intake.New(intake.Deps{
-		Room: db, Codec: codec, Dead: post.Dead, Wake: releaser.Wake, Lanes: cfg.Lanes, Gate: deps.Gate, Log: log,
-	})
-	consumer, err := custody.New(deps.Broker, deps.Telemetry, deferred, custody.Config{
-		Group: cfg.Groups.Deferred, Topic: deps.Broker.Topics().Deferred(),
+	deferred, err := intake.New(intake.Deps{
+		Broker: deps.Broker, Telemetry: deps.Telemetry, Group: cfg.Groups.Deferred, Lanes: cfg.Lanes.Names(),
+		Room: db, Codec: codec, Dead: post.Dead, Wake: releaser.Wake, Gate: deps.Gate,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the consumer of deferred mail: %w", err)
+		return nil, err
 	}
 	warden := broker.NewWarden(deps.Broker, producer, cfg.Lanes.Names(), deps.Ready, log)
+	for _, l := range cfg.Lanes.Names() {
+		warden.Writes(deps.Broker.Topics().Lane(l))
+	}
 	deps.Ready.Set("store", false, "not reached yet")
 	purge := &purge{store: db, log: log, now: deps.Now, window: cfg.Idempotency.Window, remember: cfg.Waiting.Remember}
 
@@ -170,8 +170,7 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 		app.Loop("crowd", crowd.Run),
 		app.Loop("desk", desk.Run),
 		app.Loop("releaser", releaser.Run),
-		app.Loop("intake", deferred.Run),
-		app.Loop("consumer", warden.After(consumer.Run)),
+		app.Loop("intake", warden.After(deferred.Run)),
 		warden.Part(),
 		app.Loop("store watch", func(ctx context.Context) error { return deps.Ready.Keep(ctx, log, "store", db.Ping) }),
 		app.Loop("purge", purge.run),
