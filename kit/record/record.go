@@ -90,7 +90,8 @@ func (c *Codec) OpenEnvelope(mailID string, sealed []byte) (*eventsv1.MailEnvelo
 	return e, nil
 }
 
-// Deferral makes the record that takes a mail to the waiting room.
+// Deferral makes the record that takes a mail to the waiting room, on the topic
+// of its lane.
 func (c *Codec) Deferral(d *eventsv1.Deferral) (broker.Message, error) {
 	id := d.GetEnvelope().GetMailId()
 	value, err := c.seal(d, id)
@@ -98,12 +99,12 @@ func (c *Codec) Deferral(d *eventsv1.Deferral) (broker.Message, error) {
 		return broker.Message{}, err
 	}
 	return broker.Message{
-		Topic: c.names.Deferred(), Partition: -1, Key: []byte(id), Value: value,
+		Topic: c.names.Deferred(d.GetEnvelope().GetLane()), Partition: -1, Key: []byte(id), Value: value,
 		Headers: envelopeHeaders(d.GetEnvelope()),
 	}, nil
 }
 
-// OpenDeferral opens a record of the deferred topic; [ErrPoison] when it
+// OpenDeferral opens a record of a topic of deferred mail; [ErrPoison] when it
 // cannot be opened.
 func (c *Codec) OpenDeferral(r custody.Record) (*eventsv1.Deferral, error) {
 	d := &eventsv1.Deferral{}

@@ -92,7 +92,7 @@ func TestDeferral(t *testing.T) {
 	c := codec(t)
 	d := &eventsv1.Deferral{Envelope: envelope(), DueAt: timestamppb.Now(), Reason: "greylisted", Site: "example.id", Held: true}
 	m, err := c.Deferral(d)
-	if err != nil || m.Topic != "kurir.deferred" || string(m.Key) != mailID {
+	if err != nil || m.Topic != "kurir.deferred.otp" || string(m.Key) != mailID {
 		t.Fatalf("Deferral() = %s by %s, %v", m.Topic, m.Key, err)
 	}
 	got, err := c.OpenDeferral(landed(m, 0, 0))

@@ -32,8 +32,25 @@ func (n Names) Lane(lane string) string { return n.name("lane." + lane) }
 // partition of the record it answers.
 func (n Names) Outcome(lane string) string { return n.name("outcome." + lane) }
 
-// Deferred is the topic of mail that must wait, on its way to the router.
-func (n Names) Deferred() string { return n.name("deferred") }
+// Deferred is the topic of mail of the lane that must wait, on its way to the
+// router.
+func (n Names) Deferred(lane string) string { return n.SharedDeferred() + "." + lane }
+
+// SharedDeferred is the topic that deferred mail of all lanes was written to
+// before each had its own. Nobody writes to it, and nobody makes it, but it is
+// read where it exists.
+func (n Names) SharedDeferred() string { return n.name("deferred") }
+
+// IsDeferred says whether the topic is one of deferred mail: of any lane, or of
+// all.
+func (n Names) IsDeferred(name string) bool {
+	rest, ok := strings.CutPrefix(name, n.SharedDeferred())
+	if !ok || rest == "" {
+		return ok
+	}
+	lane, ok := strings.CutPrefix(rest, ".")
+	return ok && lane != "" && !strings.Contains(lane, ".")
+}
 
 // Events is the topic of all events that are not outcomes.
 func (n Names) Events() string { return n.name("events") }
@@ -48,13 +65,14 @@ func (n Names) Control() string { return n.name("control") }
 func (n Names) Dead() string { return n.name("dead") }
 
 // All lists every topic of an installation with the given lanes: each lane
-// with its outcome topic, then the ones there is one of.
+// with its outcome topic and that of its deferred mail, then the ones there is
+// one of.
 func (n Names) All(lanes []string) []string {
-	all := make([]string, 0, 2*len(lanes)+5)
+	all := make([]string, 0, 3*len(lanes)+4)
 	for _, l := range lanes {
-		all = append(all, n.Lane(l), n.Outcome(l))
+		all = append(all, n.Lane(l), n.Outcome(l), n.Deferred(l))
 	}
-	return append(all, n.Deferred(), n.Events(), n.Billing(), n.Control(), n.Dead())
+	return append(all, n.Events(), n.Billing(), n.Control(), n.Dead())
 }
 
 // OutcomeOf is the outcome topic of a lane topic, whatever its prefix; false

@@ -15,12 +15,14 @@ func TestNames(t *testing.T) {
 		want   []string
 	}{
 		{"", []string{
-			"kurir.lane.otp", "kurir.outcome.otp", "kurir.lane.bulk", "kurir.outcome.bulk",
-			"kurir.deferred", "kurir.events", "kurir.billing", "kurir.control", "kurir.dead",
+			"kurir.lane.otp", "kurir.outcome.otp", "kurir.deferred.otp",
+			"kurir.lane.bulk", "kurir.outcome.bulk", "kurir.deferred.bulk",
+			"kurir.events", "kurir.billing", "kurir.control", "kurir.dead",
 		}},
 		{"eu", []string{
-			"eu.lane.otp", "eu.outcome.otp", "eu.lane.bulk", "eu.outcome.bulk",
-			"eu.deferred", "eu.events", "eu.billing", "eu.control", "eu.dead",
+			"eu.lane.otp", "eu.outcome.otp", "eu.deferred.otp",
+			"eu.lane.bulk", "eu.outcome.bulk", "eu.deferred.bulk",
+			"eu.events", "eu.billing", "eu.control", "eu.dead",
 		}},
 	}
 	for _, tt := range tests {
@@ -42,5 +44,19 @@ func TestOutcomeOf(t *testing.T) {
 	}
 	if got, ok := topic.OutcomeOf("kurir.deferred"); ok {
 		t.Errorf("OutcomeOf(kurir.deferred) = %q, true, want false", got)
+	}
+}
+
+func TestIsDeferred(t *testing.T) {
+	t.Parallel()
+	n := topic.Names{Prefix: "eu"}
+	for name, want := range map[string]bool{
+		n.SharedDeferred(): true, n.Deferred("otp"): true, "eu.deferred.gone": true,
+		n.Deferred(""): false, "eu.deferredness": false, "eu.deferred.lane.otp": false, n.Lane("otp"): false,
+		topic.Names{}.Deferred("otp"): false,
+	} {
+		if got := n.IsDeferred(name); got != want {
+			t.Errorf("IsDeferred(%q) = %v, want %v", name, got, want)
+		}
 	}
 }

@@ -48,7 +48,7 @@ func TestTemporaryFailureGoesToTheWaitingRoom(t *testing.T) {
 	y := setup(t)
 	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.Times(1, mxsim.At(mxsim.Rcpt, mxsim.Reply{Code: 450, Text: "4.2.0 Greylisted, try again in 90 seconds"}))})
 	y.dns.MX("example.org", "mx.example.org")
-	next, wait := y.outcomes(lane.Billing), y.deferrals()
+	next, wait := y.outcomes(lane.Billing), y.deferrals(lane.Billing)
 	e := y.send(lane.Billing, "ana@example.org")
 	got := want(t, next(), e, deferred)
 	if got.GetCategory() != eventsv1.Category_CATEGORY_GREYLISTED || got.GetCode() != 450 || got.GetHard() {
@@ -243,7 +243,7 @@ func TestInDoubt(t *testing.T) {
 	y := setup(t)
 	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.DropAfterDot(1)})
 	y.dns.MX("example.org", "mx.example.org")
-	codes, bills, wait := y.outcomes(lane.OTP), y.outcomes(lane.Billing), y.deferrals()
+	codes, bills, wait := y.outcomes(lane.OTP), y.outcomes(lane.Billing), y.deferrals(lane.Billing)
 	code := y.send(lane.OTP, "ana@example.org")
 	want(t, codes(), code, attempted)
 	if got := want(t, codes(), code, delivered); !got.GetPossibleDuplicate() {

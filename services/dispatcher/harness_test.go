@@ -288,9 +288,9 @@ func (y *yard) outcomes(laneName string) func() *eventsv1.Event {
 	}
 }
 
-// deferrals reads the deferred topic one by one.
-func (y *yard) deferrals() func() *eventsv1.Deferral {
-	r := y.reader(y.client.Topics().Deferred())
+// deferrals reads a lane's topic of deferred mail one by one.
+func (y *yard) deferrals(laneName string) func() *eventsv1.Deferral {
+	r := y.reader(y.client.Topics().Deferred(laneName))
 	return func() *eventsv1.Deferral {
 		y.tb.Helper()
 		d, err := y.codec.OpenDeferral(fetch(y.tb, r))

@@ -32,7 +32,7 @@ func waitingRoom(y *yard, horizon time.Duration) *room {
 	y.tb.Helper()
 	r := &room{visits: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
-	reader := y.reader(y.client.Topics().Deferred())
+	reader := y.reader(y.client.Topics().Deferred(lane.Bulk))
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {

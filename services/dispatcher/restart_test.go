@@ -56,7 +56,7 @@ func TestNewOwnerReadsTheJournal(t *testing.T) {
 	y := setup(t)
 	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.To("later@*", mxsim.Reply{Code: 450, Text: "later"})})
 	y.dns.MX("example.org", "mx.example.org")
-	next, wait := y.outcomes(lane.Reminder), y.deferrals()
+	next, wait := y.outcomes(lane.Reminder), y.deferrals(lane.Reminder)
 	for i := range 10 {
 		to := "ana@example.org"
 		if i%2 == 1 {
@@ -236,7 +236,7 @@ func TestDoubtOutlivesADeferral(t *testing.T) {
 	y := setup(t)
 	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.DropAfterDot(2)})
 	y.dns.MX("example.org", "mx.example.org")
-	next, waits := y.outcomes(lane.Bulk), y.deferrals()
+	next, waits := y.outcomes(lane.Bulk), y.deferrals(lane.Bulk)
 	e := y.send(lane.Bulk, "ana@example.org")
 	want(t, next(), e, attempted) // goes again at once, and is lost again
 	if got := want(t, next(), e, deferred); !got.GetPossibleDuplicate() {
@@ -294,7 +294,7 @@ func TestHeldMailIsMarked(t *testing.T) {
 	y := setup(t)
 	mx := y.host("mx.example.org", mxsim.HostConfig{Script: mxsim.DropAfterDot(1)})
 	y.dns.MX("example.org", "mx.example.org")
-	next, waits := y.outcomes(lane.Billing), y.deferrals()
+	next, waits := y.outcomes(lane.Billing), y.deferrals(lane.Billing)
 	e := y.send(lane.Billing, "ana@example.org")
 	want(t, next(), e, committing)
 	want(t, next(), e, held)

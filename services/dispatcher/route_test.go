@@ -234,7 +234,7 @@ func TestSlowSitesHideNobody(t *testing.T) {
 	y.host("fast.example.org", mxsim.HostConfig{})
 	y.dns.MX("slow.example", "slow.example.org")
 	y.dns.MX("fast.example", "fast.example.org")
-	next, wait := y.outcomes(lane.Bulk), y.deferrals()
+	next, wait := y.outcomes(lane.Bulk), y.deferrals(lane.Bulk)
 	for range 300 {
 		y.send(lane.Bulk, "ana@slow.example")
 	}
@@ -348,7 +348,7 @@ func TestService(t *testing.T) {
 	if err != nil || egress.GetEgress()[0].GetEhlo() != "out.example.com" || len(egress.GetEgress()[0].GetLanes()) != 4 {
 		t.Errorf("ListEgress = %v, %v", egress, err)
 	}
-	wait := y.deferrals()
+	wait := y.deferrals(lane.Bulk)
 	stopped, err := y.api.SuspendSite(t.Context(), &dispatcherv1.SuspendSiteRequest{Name: "mx.example.org", Period: durationpb.New(time.Minute)})
 	if err != nil || stopped.GetSite().GetSuspendedUntil() == nil {
 		t.Errorf("SuspendSite = %v, %v", stopped, err)

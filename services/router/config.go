@@ -86,7 +86,8 @@ type Waiting = waiting.Config
 
 // Groups names consumer groups.
 type Groups struct {
-	// Deferred is the group in which routers read deferred mail.
+	// Deferred is the group in which routers read deferred mail; a dot and the
+	// lane follow.
 	Deferred string `yaml:"deferred"`
 	// Dispatcher is the group in which dispatchers read the lanes; the depth
 	// of lanes is told by it. "%s" stands for the lane.

@@ -40,7 +40,7 @@ func TestDeadIsReplayed(t *testing.T) {
 	h.dispatch().produce(poison, err)
 	first := h.grave(1)
 	topics := h.client.Topics()
-	if first.GetTopic() != topics.Deferred() || first.GetMailId() != string(poison.Key) || first.GetReason() == "" ||
+	if first.GetTopic() != topics.Deferred("billing") || first.GetMailId() != string(poison.Key) || first.GetReason() == "" ||
 		first.GetHeaders()[record.HeaderLane] != "billing" || first.GetReplayedAt() != nil || first.GetReplayOf() != "" {
 		t.Errorf("ListDead() = %v, want where it came from, whose it is and why", first)
 	}
@@ -49,10 +49,10 @@ func TestDeadIsReplayed(t *testing.T) {
 		t.Errorf("GetDead() = %v, %v, want that it does not open", shown, err)
 	}
 	put, err := h.api.ReplayDead(t.Context(), &routerv1.ReplayDeadRequest{Id: first.GetId()})
-	if err != nil || put.GetTopic() != topics.Deferred() {
+	if err != nil || put.GetTopic() != topics.Deferred("billing") {
 		t.Fatalf("ReplayDead() = %v, %v, want it back where it came from", put, err)
 	}
-	back := h.tape(topics.Deferred())
+	back := h.tape(topics.Deferred("billing"))
 	back.next()
 	if r := back.next(); !bytes.Equal(r.Value, poison.Value) || !bytes.Equal(r.Key, poison.Key) || r.Offset != put.GetOffset() {
 		t.Errorf("replayed record differs from the first")
@@ -86,7 +86,7 @@ func TestReplayCures(t *testing.T) {
 		t.Fatalf("Deferral() = %v", err)
 	}
 	// As if it had died under an older keyring.
-	tape := h.tape(h.client.Topics().Deferred())
+	tape := h.tape(h.client.Topics().Deferred("billing"))
 	d := h.dispatch()
 	d.produce(broker.Message{Topic: msg.Topic, Partition: 0, Key: []byte("x"), Value: []byte("junk")}, nil)
 	place := tape.next()

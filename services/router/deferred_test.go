@@ -4,9 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"kurir.dev/kit/broker"
+	"kurir.dev/kit/broker/brokertest"
 	eventsv1 "kurir.dev/proto/gen/kurir/events/v1"
 	mailv1 "kurir.dev/proto/gen/kurir/mail/v1"
 	routerv1 "kurir.dev/proto/gen/kurir/router/v1"
@@ -131,7 +133,7 @@ func TestPoisonGoesAside(t *testing.T) {
 	h := setup(t)
 	d := h.dispatch()
 	topics := h.client.Topics()
-	d.produce(broker.Message{Topic: topics.Deferred(), Partition: -1, Key: []byte("who"), Value: []byte("not sealed")}, nil)
+	d.produce(broker.Message{Topic: topics.Deferred("billing"), Partition: -1, Key: []byte("who"), Value: []byte("not sealed")}, nil)
 	good := h.deferral()
 	d.produce(h.codec.Deferral(good))
 	if m := h.list(1)[0]; m.GetMailId() != good.GetEnvelope().GetMailId() {
@@ -169,5 +171,42 @@ func TestDeferredSurvivesRestart(t *testing.T) {
 	}
 	if e := h.lane("billing").mail(); e.GetMailId() != b.GetEnvelope().GetMailId() {
 		t.Errorf("lane record = %v, want the second mail", e)
+	}
+}
+
+// TestDeferredOfOtherTopics: what lies on the topic that lanes once shared, or
+// on that of a lane that is not configured any more, comes in as well.
+func TestDeferredOfOtherTopics(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	topics := h.client.Topics()
+	want := map[string]string{topics.SharedDeferred(): "billing", topics.Deferred("gone"): "gone"}
+	d := h.dispatch()
+	lanes := map[string]string{} // by mail
+	for topic, lane := range want {
+		if _, err := h.client.Kafka().CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+			Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: 1, ReplicationFactor: 1}},
+		}); err != nil {
+			t.Fatalf("CreateTopics() = %v", err)
+		}
+		mail := h.deferral()
+		mail.Envelope.Lane = lane
+		lanes[mail.GetEnvelope().GetMailId()] = lane
+		m, err := h.codec.Deferral(mail)
+		m.Topic = topic
+		d.produce(m, err)
+	}
+	h.start()
+	h.await(true)
+	for _, m := range h.list(2) {
+		if lanes[m.GetMailId()] != m.GetLane() {
+			t.Errorf("ListWaiting() = %v, want it of lane %s", m, lanes[m.GetMailId()])
+		}
+	}
+	for topic, group := range map[string]string{topics.SharedDeferred(): h.cfg.Groups.Deferred, topics.Deferred("gone"): h.cfg.Groups.Deferred + ".gone"} {
+		brokertest.Eventually(t, func() bool {
+			lag, err := h.client.Lag(t.Context(), group, topic)
+			return err == nil && lag[topic].Done == 1
+		})
 	}
 }

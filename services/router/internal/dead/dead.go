@@ -192,7 +192,7 @@ func (d *Desk) problem(buried custody.Record) string {
 		return "it was put aside under a key that is not in the keyring"
 	}
 	switch names := d.deps.Names; {
-	case r.Topic == names.Deferred():
+	case names.IsDeferred(r.Topic):
 		_, err = d.deps.Codec.OpenDeferral(r)
 	case r.Topic == names.Billing():
 		_, err = d.deps.Codec.OpenBilling(r)

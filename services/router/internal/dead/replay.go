@@ -63,7 +63,7 @@ func (d *Desk) Replay(ctx context.Context, id string, again bool) (string, broke
 // ours tells whether records of a topic are put back there.
 func (d *Desk) ours(name string) bool {
 	names := d.deps.Names
-	return name == names.Deferred() || name == names.Billing() || name == names.Events() ||
+	return names.IsDeferred(name) || name == names.Billing() || name == names.Events() ||
 		strings.HasPrefix(name, names.Lane("")) || strings.HasPrefix(name, names.Outcome(""))
 }
 

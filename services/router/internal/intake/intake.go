@@ -1,11 +1,18 @@
 // Package intake brings deferred mail from Kafka into the waiting room.
 //
-//  1. The consumer hands each record of kurir.deferred to Handle, which queues
-//     it by lane; the consumer's window bounds the queue.
-//  2. A worker takes the next by the lanes' weights, opens it and puts it into the store; concurrent workers share a
-//     commit there.
+// Each lane has a topic of its own, and here a stream of its own, with a part
+// of the window and workers: whatever one lane brings, or waits for, is in
+// nobody else's way until the gate and the store, which know the lanes' ranks.
+//
+//  1. The stream's consumer hands it each record; its window bounds the queue.
+//  2. A worker opens the record and puts it into the store; concurrent workers
+//     share a commit there.
 //  3. Once it is committed, the record is completed and the releaser is told
 //     when the mail is due.
+//
+// Other topics of deferred mail are looked for and read as well: that of all
+// lanes, which older versions wrote to, and those of lanes that are not
+// configured any more.
 //
 // The store passes over a (mail id, attempt) it has seen, so a record may be
 // read any number of times. A record that does not decode goes to the dead
@@ -15,9 +22,9 @@ package intake
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,14 +33,17 @@ import (
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/custody"
 	"kurir.dev/kit/gate"
-	"kurir.dev/kit/lane"
 	"kurir.dev/kit/record"
+	"kurir.dev/kit/telemetry"
 	"kurir.dev/services/router/internal/waiting"
-	"kurir.dev/services/router/internal/wire"
 )
 
-// workers is how many records are put at the same time; they share commits.
-const workers = 64
+const (
+	// lookEvery is how often topics of other lanes are looked for.
+	lookEvery = time.Minute
+	// otherRecords and otherBytes are the window of each of them.
+	otherRecords, otherBytes = 64, 4 << 20
+)
 
 // Room is where deferred mail goes; the store is one.
 type Room interface {
@@ -43,132 +53,109 @@ type Room interface {
 
 // Deps are what an intake works with.
 type Deps struct {
-	Room Room
+	// Broker is where the topics are.
+	Broker    *broker.Client
+	Telemetry *telemetry.Telemetry
+	// Group begins the names of the consumer groups; the lane follows. That of
+	// the topic of all lanes is the group itself.
+	Group string
+	Room  Room
 	// Codec opens deferrals and seals envelopes.
 	Codec *record.Codec
 	// Dead takes records that do not decode.
 	Dead func(ctx context.Context, m broker.Message) error
 	// Wake is told when a mail has to be decided about; it must not block.
 	Wake func(lane string, at time.Time)
-	// Lanes share the intake by their weights.
-	Lanes lane.Set
+	// Lanes share the window of one consumer, in equal parts.
+	Lanes []string
 	// Gate guards opening and sealing; nil does not.
 	Gate *gate.Gate
-	Log  *slog.Logger
 }
 
-// Intake is the handler of the deferred topic. Run must run while its consumer
-// does.
+// Intake reads the topics of deferred mail.
 type Intake struct {
-	deps  Deps
-	pause backoff.Policy
-	queue *queue
+	deps    Deps
+	pause   backoff.Policy
+	streams map[string]*stream // by topic
 }
-
-var _ custody.Handler = (*Intake)(nil)
 
 // New makes an intake.
-func New(deps Deps) *Intake {
-	return &Intake{
+func New(deps Deps) (*Intake, error) {
+	i := &Intake{
 		deps: deps, pause: backoff.Policy{Base: 100 * time.Millisecond, Max: 5 * time.Second},
-		queue: newQueue(deps.Lanes),
+		streams: make(map[string]*stream),
 	}
-}
-
-// Recover implements custody.Handler; the deferred topic has no journal.
-func (*Intake) Recover(context.Context, custody.Record) {}
-
-// Revoke implements custody.Handler; nothing is kept of a partition.
-func (*Intake) Revoke(int) {}
-
-// Handle implements custody.Handler.
-func (i *Intake) Handle(d *custody.Delivery) { i.queue.push(d) }
-
-// Run works until ctx ends; end the consumer before it.
-func (i *Intake) Run(ctx context.Context) error {
-	var g errgroup.Group
-	for range workers {
-		g.Go(func() error {
-			i.work(ctx)
-			return nil
-		})
-	}
-	err := g.Wait()
-	for d := i.queue.pop(); d != nil; d = i.queue.pop() {
-		d.Abandon()
-	}
-	return err
-}
-
-// work takes one record after the other until ctx ends.
-func (i *Intake) work(ctx context.Context) {
-	for {
-		select {
-		case <-i.queue.signal:
-		case <-ctx.Done():
-			return
-		}
-		for d := i.queue.pop(); d != nil; d = i.queue.pop() {
-			if ctx.Err() != nil {
-				d.Abandon()
-				return
-			}
-			i.take(d.Context(), d) //nolint:contextcheck // a delivery brings its own
+	all, n := custody.Default(), len(deps.Lanes)
+	for _, lane := range deps.Lanes {
+		if _, err := i.add(deps.Broker.Topics().Deferred(lane), max(all.MaxRecords/n, 1), all.MaxBytes/int64(n)); err != nil {
+			return nil, err
 		}
 	}
+	return i, nil
 }
 
-// take sees one record through, or gives it back.
-func (i *Intake) take(ctx context.Context, d *custody.Delivery) {
-	err := i.pause.Retry(ctx, func(ctx context.Context, _ int) error {
-		return i.put(ctx, d.Record)
-	}, func(n int, err error) {
-		i.deps.Log.WarnContext(ctx, "deferred mail could not be stored",
-			slog.Int("partition", d.Partition), slog.Int64("offset", d.Offset), slog.Int("attempt", n), slog.Any("error", err))
+// add makes the stream of a topic, with a window.
+func (i *Intake) add(topic string, records int, bytes int64) (*stream, error) {
+	s := &stream{deps: i.deps, pause: i.pause, queue: make(chan *custody.Delivery, records)}
+	var err error
+	s.consumer, err = custody.New(i.deps.Broker, i.deps.Telemetry, s, custody.Config{
+		Group: i.deps.Group + strings.TrimPrefix(topic, i.deps.Broker.Topics().SharedDeferred()), Topic: topic,
+		MaxRecords: records, MaxBytes: bytes,
 	})
 	if err != nil {
-		d.Abandon()
-		return
+		return nil, fmt.Errorf("making the consumer of %s: %w", topic, err)
 	}
-	d.Complete(-1)
+	i.streams[topic] = s
+	return s, nil
 }
 
-// put brings one record where it belongs.
-func (i *Intake) put(ctx context.Context, r custody.Record) error {
-	m, err := i.open(ctx, r)
-	switch {
-	case errors.Is(err, record.ErrPoison):
-		i.deps.Log.ErrorContext(ctx, "deferral does not decode; it goes to the dead topic",
-			slog.Int("partition", r.Partition), slog.Int64("offset", r.Offset), slog.Any("error", err))
-		msg, err := i.deps.Codec.Dead(r, "deferral does not decode")
-		if err != nil {
-			return err
+// Run reads until ctx ends; the topics of the lanes must be there.
+func (i *Intake) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range i.streams {
+		g.Go(func() error { return s.run(ctx) })
+	}
+	g.Go(func() error {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			found, err := i.look(ctx)
+			if err != nil {
+				return err
+			}
+			for _, s := range found {
+				g.Go(func() error { return s.run(ctx) })
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return nil
+			}
 		}
-		return i.deps.Dead(ctx, msg)
-	case err != nil:
-		return err
-	}
-	if err := i.deps.Room.Put(ctx, m); err != nil {
-		return err
-	}
-	i.deps.Wake(m.Lane, m.WakeAt())
-	return nil
+	})
+	return g.Wait()
 }
 
-// open makes a waiting mail of a record: all computation, hence at the gate.
-func (i *Intake) open(ctx context.Context, r custody.Record) (waiting.Mail, error) {
-	leave, err := i.deps.Gate.Enter(ctx, record.Header(r, record.HeaderLane), record.Header(r, record.HeaderTenant))
-	if err != nil {
-		return waiting.Mail{}, err
+// look makes streams of topics that have none, as soon as the broker tells;
+// none when ctx ends before.
+func (i *Intake) look(ctx context.Context) (found []*stream, err error) {
+	var names []string
+	if i.pause.Retry(ctx, func(ctx context.Context, _ int) (err error) {
+		names, err = i.deps.Broker.TopicNames(ctx)
+		return err
+	}, nil) != nil {
+		return nil, nil
 	}
-	defer leave()
-	deferral, err := i.deps.Codec.OpenDeferral(r)
-	if err != nil {
-		return waiting.Mail{}, err
+	for _, name := range names {
+		if i.streams[name] != nil || !i.deps.Broker.Topics().IsDeferred(name) {
+			continue
+		}
+		s, err := i.add(name, otherRecords, otherBytes)
+		if err != nil {
+			return nil, err
+		}
+		i.deps.Telemetry.Log.InfoContext(ctx, "deferred mail is read from a topic of no configured lane as well", slog.String("topic", name))
+		found = append(found, s)
 	}
-	m := wire.Deferred(deferral, r.Time)
-	if m.Envelope, err = i.deps.Codec.SealEnvelope(deferral.GetEnvelope()); err != nil {
-		return waiting.Mail{}, fmt.Errorf("sealing: %w", err)
-	}
-	return m, nil
+	return found, nil
 }
