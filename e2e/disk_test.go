@@ -289,7 +289,7 @@ func TestDiskFullKill(t *testing.T) {
 		c.Process.Kill()
 		c.leave(t, 0)
 		if early {
-			c.Begin(t)
+			c.Launch(t) // it is not ready before there is room
 			c.until(t, 0, full)
 			c.shut(t, "router")
 			c.relieve(t)
