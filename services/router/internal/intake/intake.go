@@ -120,7 +120,10 @@ func (i *Intake) Run(ctx context.Context) error {
 		defer tick.Stop()
 		for {
 			found, err := i.look(ctx)
-			if err != nil {
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
 				return err
 			}
 			for _, s := range found {
@@ -136,15 +139,15 @@ func (i *Intake) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// look makes streams of topics that have none, as soon as the broker tells;
-// none when ctx ends before.
+// look makes streams of topics that have none, as soon as the broker tells.
 func (i *Intake) look(ctx context.Context) (found []*stream, err error) {
 	var names []string
-	if i.pause.Retry(ctx, func(ctx context.Context, _ int) (err error) {
+	err = i.pause.Retry(ctx, func(ctx context.Context, _ int) (err error) {
 		names, err = i.deps.Broker.TopicNames(ctx)
 		return err
-	}, nil) != nil {
-		return nil, nil
+	}, nil)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range names {
 		if i.streams[name] != nil || !i.deps.Broker.Topics().IsDeferred(name) {
