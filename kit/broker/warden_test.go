@@ -32,7 +32,7 @@ func TestWardenDiskFull(t *testing.T) {
 		p := broker.NewProducer(c, telemetry.Discard())
 		w := broker.NewWarden(c, p, []string{"otp"}, ready, slog.New(slog.DiscardHandler))
 		w.Writes(topics...)
-		ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // outlives the test's own until it is stopped
+		ctx, cancel := context.WithCancel(context.Background())
 		part := w.Part()
 		if err := part.Start(ctx); err != nil {
 			t.Fatal(err)

@@ -24,7 +24,7 @@ func TestInheritPlan(t *testing.T) {
 		err := row.Scan(&id, &parent, &unused, &step)
 		plan = append(plan, step)
 		return err
-	}, `EXPLAIN QUERY PLAN `+orphans, 1, 1, 2)
+	}, `EXPLAIN QUERY PLAN `+orphans, 1, 1, 2, "a", "b")
 	if err != nil {
 		t.Fatalf("EXPLAIN = %v", err)
 	}
