@@ -52,6 +52,22 @@ func (d *DB) once(ctx context.Context, fn func(tx *sql.Tx) error) error {
 	return nil
 }
 
+// View runs fn in a transaction on R that reads: all that it sees is as of one
+// moment, whatever is written meanwhile. fn must not keep tx.
+func (d *DB) View(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	opts := &sql.TxOptions{ReadOnly: true} // what SQLite reads after BEGIN is of the first read's moment
+	if d.postgres {
+		opts.Isolation = sql.LevelRepeatableRead
+	}
+	tx, err := d.R.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("beginning to read: %w", err)
+	}
+	// Nothing was written that a commit could keep.
+	defer func() { _ = tx.Rollback() }()
+	return fn(tx)
+}
+
 // Retryable says whether err is the database asking to run a transaction
 // again: a serialization failure or deadlock of PostgreSQL, a busy or locked
 // file of SQLite. Nothing of that transaction was kept.

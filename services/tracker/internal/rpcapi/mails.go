@@ -21,13 +21,7 @@ func (s *Server) GetMail(ctx context.Context, req *trackerv1.GetMailRequest) (*t
 		return nil, err
 	}
 	tenant, id := rpc.Tenant(ctx), strings.ToLower(req.GetMailId())
-	// The timeline first, for events go on happening: the mail may then be
-	// ahead of its timeline, but no event is told that its state knows not of.
-	events, err := s.deps.Store.Timeline(ctx, tenant, id)
-	if err != nil {
-		return nil, s.storeFault(ctx, err)
-	}
-	m, err := s.deps.Store.Mail(ctx, tenant, id)
+	m, events, err := s.deps.Store.Story(ctx, tenant, id)
 	if unknown(err) {
 		return nil, fault.Newf(fault.NotFound, faultv1.Reason_REASON_MAIL_UNKNOWN, "no mail of that id is known").
 			WithMeta("mail_id", id)

@@ -25,8 +25,7 @@ import (
 
 // Store answers; the tracker's store is one.
 type Store interface {
-	Mail(ctx context.Context, tenant, id string) (mail.Mail, error)
-	Timeline(ctx context.Context, tenant, mailID string) ([]mail.Event, error)
+	Story(ctx context.Context, tenant, mailID string) (mail.Mail, []mail.Event, error)
 	Mails(ctx context.Context, tenant string, f store.Filter) ([]mail.Mail, error)
 	Head(ctx context.Context) (int64, error)
 	EventsAfter(ctx context.Context, tenant string, f store.EventFilter, after int64, limit int) (store.Page, error)

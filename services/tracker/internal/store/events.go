@@ -100,7 +100,29 @@ const timeline = `SELECT ` + eventColumns + eventTables + `WHERE e.tenant || '' 
 
 // Timeline returns what happened to a tenant's mail, in order.
 func (s *Store) Timeline(ctx context.Context, tenant, mailID string) ([]mail.Event, error) {
-	out, err := s.events(ctx, timeline, tenant, mailID, timelineLimit)
+	return s.line(ctx, s.db.R, tenant, mailID)
+}
+
+// Story returns a tenant's mail, or ErrUnknown, and its timeline, as of the same
+// moment: neither knows what the other does not.
+func (s *Store) Story(ctx context.Context, tenant, mailID string) (m mail.Mail, line []mail.Event, err error) {
+	err = s.db.View(ctx, func(tx *sql.Tx) error {
+		known := false
+		if err := s.mails(ctx, tx, []key{{tenant, mailID}}, func(found mail.Mail) { m, known = found, true }); err != nil {
+			return err
+		}
+		if !known {
+			return ErrUnknown
+		}
+		var err error
+		line, err = s.line(ctx, tx, tenant, mailID)
+		return err
+	})
+	return m, line, err
+}
+
+func (s *Store) line(ctx context.Context, q querier, tenant, mailID string) ([]mail.Event, error) {
+	out, err := s.events(ctx, q, timeline, tenant, mailID, timelineLimit)
 	mail.Order(out)
 	return out, err
 }
@@ -153,7 +175,7 @@ func (s *Store) EventsAfter(ctx context.Context, tenant string, f EventFilter, a
 		where, args = append(where, "m.campaign = ?"), append(args, f.Campaign)
 	}
 	query := `SELECT ` + eventColumns + eventTables + `WHERE ` + strings.Join(where, " AND ") + ` ORDER BY e.position LIMIT ?`
-	events, err := s.events(ctx, query, append(args, limit)...)
+	events, err := s.events(ctx, s.db.R, query, append(args, limit)...)
 	if err != nil {
 		return Page{}, err
 	}
@@ -164,9 +186,9 @@ func (s *Store) EventsAfter(ctx context.Context, tenant string, f EventFilter, a
 	return page, nil
 }
 
-func (s *Store) events(ctx context.Context, query string, args ...any) ([]mail.Event, error) {
+func (s *Store) events(ctx context.Context, q querier, query string, args ...any) ([]mail.Event, error) {
 	var out []mail.Event
-	err := scan(ctx, s.db.R, s.db.Rebind(query), args, func(r *sql.Rows) error {
+	err := scan(ctx, q, s.db.Rebind(query), args, func(r *sql.Rows) error {
 		e, err := scanEvent(r)
 		out = append(out, e)
 		return err

@@ -136,6 +136,41 @@ func firstFinalWins(t *testing.T, s *store.Store) {
 	}
 }
 
+// storyIsOfOneMoment reads a mail's story while one open after the other is
+// stored: the mail counts those that are in the timeline, no more and no fewer.
+func storyIsOfOneMoment(t *testing.T, s *store.Store) {
+	const opens = 100
+	b := bill(1, "")
+	f := &feed{s: s}
+	if _, _, err := s.Story(t.Context(), tenant, b.mailID); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("Story of a mail that nobody knows = %v, want %v", err, store.ErrUnknown)
+	}
+	f.take(t, b.event(mail.Accepted, 0, 0))
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for n := range opens {
+			f.take(t, b.hit(fmt.Sprintf("hit-%d", n), mail.Opened, "", true, time.Minute))
+		}
+	})
+	defer writing.Wait()
+	for seen := int64(0); seen < opens; {
+		m, line, err := s.Story(t.Context(), tenant, b.mailID)
+		if err != nil {
+			t.Fatalf("Story(%q) = %v, want no error", b.mailID, err)
+		}
+		told := int64(0)
+		for _, e := range line {
+			if e.Type == mail.Opened {
+				told++
+			}
+		}
+		if m.Opens != told {
+			t.Fatalf("the mail has %d opens, its timeline %d", m.Opens, told)
+		}
+		seen = told
+	}
+}
+
 func poisonIsPosted(t *testing.T, s *store.Store) {
 	dead := broker.Message{Topic: "kurir.dead", Partition: -1, Key: []byte("k"), Value: []byte("v"), Headers: []broker.Header{{Key: "why", Value: []byte("no")}}}
 	records := []store.Record{

@@ -28,6 +28,7 @@ func Run(t *testing.T, open Open) {
 		{"an event id counts once", eventCountsOnce},
 		{"an offset counts once", offsetCountsOnce},
 		{"the first final wins", firstFinalWins},
+		{"a story is of one moment", storyIsOfOneMoment},
 		{"poison goes to the outbox", poisonIsPosted},
 		{"tenants are apart", tenantsAreApart},
 		{"mails are listed by every filter", mailsAreListed},
