@@ -71,7 +71,7 @@ func (p *partition) resume(ctx context.Context) (mark.Mark, bool) {
 			b, err = c.bounds(ctx, c.cfg.Topic, p.id)
 		}
 		if err != nil {
-			if p.complaints.due("resume") {
+			if ctx.Err() == nil && p.complaints.due("resume") {
 				p.log.WarnContext(ctx, "last commit could not be read, asked again", slog.Any("error", err))
 			}
 			pause(ctx, askRetry)
@@ -98,7 +98,7 @@ func (p *partition) journalBounds(ctx context.Context, m mark.Mark) (broker.Boun
 	for ctx.Err() == nil {
 		b, err := c.bounds(ctx, c.cfg.Journal, p.id)
 		if err != nil {
-			if p.complaints.due("journal") {
+			if ctx.Err() == nil && p.complaints.due("journal") {
 				p.log.WarnContext(ctx, "journal could not be found, asked again", slog.Any("error", err))
 			}
 			pause(ctx, askRetry)
@@ -235,7 +235,7 @@ func (p *partition) skip(ctx context.Context, t *tail) bool {
 	b, err := p.session.consumer.bounds(ctx, t.topic, p.id)
 	switch {
 	case err != nil:
-		if p.complaints.due("bounds") {
+		if ctx.Err() == nil && p.complaints.due("bounds") {
 			p.log.WarnContext(ctx, "end of the lane could not be asked for, asked again", slog.Any("error", err))
 		}
 		pause(ctx, askRetry)
