@@ -2,8 +2,11 @@ package custody
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/segmentio/kafka-go"
 )
 
 // followEvery is how often it is asked whether an answer that is late comes
@@ -65,4 +68,22 @@ func (c *complaints) due(kind string) bool {
 	}
 	c.told[kind] = now
 	return true
+}
+
+// settling says that err is of a cluster that finds out who leads or coordinates
+// what, as one does when topics or groups are new, and has not taken longer than
+// that takes since somebody began to ask.
+func settling(err error, began time.Time) bool {
+	if time.Since(began) >= complainEvery {
+		return false
+	}
+	for _, passing := range []kafka.Error{
+		kafka.NotCoordinatorForGroup, kafka.GroupCoordinatorNotAvailable, kafka.GroupLoadInProgress,
+		kafka.NotLeaderForPartition, kafka.LeaderNotAvailable, kafka.UnknownTopicOrPartition,
+	} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
 }

@@ -42,7 +42,7 @@ var errDeal = errors.New("deal could not be learned")
 
 // next joins the group, again and again until it is in or ctx ends.
 func (m *member) next(ctx context.Context) (*generation, bool) {
-	for ctx.Err() == nil {
+	for began := time.Now(); ctx.Err() == nil; {
 		gen, err := m.join(ctx)
 		switch {
 		case err == nil:
@@ -55,6 +55,7 @@ func (m *member) next(ctx context.Context) (*generation, bool) {
 			m.id = ""
 			continue
 		case errors.Is(err, errDeal): // another is under way, as a rule
+		case settling(err, began):
 		case m.complaints.due("join"):
 			m.log.WarnContext(ctx, "group could not be joined, trying again", slog.Any("error", err))
 		}

@@ -64,14 +64,14 @@ func (p *partition) late(ctx context.Context, read broker.Bounds) broker.Bounds 
 // resume asks for the last commit and makes the mark to go on from.
 func (p *partition) resume(ctx context.Context) (mark.Mark, bool) {
 	c := p.session.consumer
-	for ctx.Err() == nil {
+	for began := time.Now(); ctx.Err() == nil; {
 		committed, err := c.committed(ctx, p.id)
 		var b broker.Bounds
 		if err == nil {
 			b, err = c.bounds(ctx, c.cfg.Topic, p.id)
 		}
 		if err != nil {
-			if ctx.Err() == nil && p.complaints.due("resume") {
+			if ctx.Err() == nil && !settling(err, began) && p.complaints.due("resume") {
 				p.log.WarnContext(ctx, "last commit could not be read, asked again", slog.Any("error", err))
 			}
 			pause(ctx, askRetry)
