@@ -22,9 +22,9 @@ const (
 )
 
 // collector adapts how far the heap grows to what lives in it, after each
-// collection: thrice while little does, less the more does. So the peak is much
-// the same whether windows are full or not, and much live memory costs no more
-// collections than half of it again allows.
+// collection: thrice while little does, less the more does, by half at least. So
+// windows that are full cost memory for what they hold, and not thrice that, and
+// collections do not crowd out the work.
 type collector struct {
 	percent int
 	live    []metrics.Sample

@@ -18,8 +18,9 @@
 // Work that serves all lanes is a class of its own behind them ([Background]).
 //
 // Floors are kept by a token bucket per lane, in processor time: it fills with
-// the lane's floor, every step draws its duration, and debt is forgotten beyond
-// what a tenth of a second fills. A lane that used its share while it was calm
-// therefore leaves the first tenth of a rush alone, and in a rush that lasts it
-// gets its floor exactly.
+// the lane's floor, every step draws its duration, and of the time that the
+// scheduler kept its place idle a part, and debt is forgotten beyond what a tenth
+// of a second fills. A lane that used its share while it was calm
+// therefore leaves the first tenth of a rush alone, and has about its floor in one
+// that lasts.
 package gate
