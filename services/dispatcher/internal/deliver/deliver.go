@@ -22,6 +22,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -92,9 +93,9 @@ type Engine struct {
 	homes map[string]*Lane // by name, of the lanes served
 
 	mu      sync.Mutex
-	queued  map[*job]*site.Ticket[*job] // waiting in a site's queue
-	waiting map[*job]time.Time          // waiting for the next inline try
-	busy    map[string]bool             // lanes that are being relieved
+	queued  roll
+	waiting map[*job]time.Time // waiting for the next inline try
+	busy    map[string]bool    // lanes that are being relieved
 
 	lookups sync.WaitGroup
 }
@@ -104,7 +105,7 @@ func New(cfg Config, deps Deps) *Engine {
 	e := &Engine{
 		Deps: deps, cfg: cfg, own: []string{cfg.SMTP.EHLO, "localhost"},
 		broken: brokenTLS{until: map[string]time.Time{}},
-		queued: map[*job]*site.Ticket[*job]{}, waiting: map[*job]time.Time{}, busy: map[string]bool{},
+		queued: newRoll(), waiting: map[*job]time.Time{}, busy: map[string]bool{},
 	}
 	e.life, e.end = context.WithCancel(context.Background()) //nolint:forbidigo // ended by Stop
 	lanes := make([]queue.Lane, len(cfg.Lanes))
@@ -149,8 +150,12 @@ func (e *Engine) Stats(lane string) Stats {
 // Sites are where to look into deliveries.
 func (e *Engine) Sites() *site.Sites[*job] { return e.sites }
 
-// sweepEvery is how often waiting mails are looked at.
-const sweepEvery = 50 * time.Millisecond
+const (
+	// sweepEvery is how often waiting mails are looked at.
+	sweepEvery = 50 * time.Millisecond
+	// sweepQueued is how many of those in queues are, at each time.
+	sweepQueued = 1000
+)
 
 // Part runs the engine. It is stopped after the lanes' consumers: what is
 // still queued then is abandoned, and sessions say QUIT.
@@ -198,17 +203,9 @@ func (e *Engine) Part() app.Part {
 // whose next try is due.
 func (e *Engine) sweep() {
 	now := e.Now()
-	var gone, due []*job
-	held := map[string]load{}
+	var due []*job
 	e.mu.Lock()
-	for j, ticket := range e.queued {
-		l := held[j.lane.Name]
-		held[j.lane.Name] = load{l.mails + 1, l.bytes + int64(len(j.mail.Message))}
-		if (j.leaving() || !now.Before(j.mail.ExpiresAt)) && ticket.Withdraw() {
-			delete(e.queued, j)
-			gone = append(gone, j)
-		}
-	}
+	gone := e.queued.withdraw(sweepQueued, func(j *job) bool { return j.leaving() || !now.Before(j.mail.ExpiresAt) })
 	for j, at := range e.waiting {
 		switch {
 		case j.leaving() || !j.listens && !now.Before(j.mail.ExpiresAt):
@@ -220,6 +217,7 @@ func (e *Engine) sweep() {
 		}
 		delete(e.waiting, j)
 	}
+	held := maps.Clone(e.queued.held)
 	e.mu.Unlock()
 	for _, j := range gone {
 		if j.leaving() {
@@ -241,12 +239,6 @@ func (e *Engine) sweep() {
 			e.relieve(l.Name)
 		}
 	}
-}
-
-// load is how much mail of a lane waits in queues.
-type load struct {
-	mails int
-	bytes int64
 }
 
 // crowds says whether that hides, or is about to, what comes behind it: it is
@@ -290,7 +282,7 @@ func (e *Engine) enqueue(j *job) {
 		Value: j,
 	})
 	if ticket != nil {
-		e.queued[j] = ticket
+		e.queued.put(j, ticket)
 	}
 	e.mu.Unlock()
 	switch {
@@ -305,7 +297,7 @@ func (e *Engine) enqueue(j *job) {
 func (e *Engine) dequeue(j *job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.queued, j)
+	e.queued.take(j)
 }
 
 // Suspend stops a site until then; what waited for it is deferred. False when
