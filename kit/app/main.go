@@ -19,9 +19,15 @@ import (
 // Unless GOGC is set in the environment, the garbage collector lets the heap grow
 // to three times what lives before it collects, and less far the more lives, to
 // half as much again at least; GOMEMLIMIT bounds it as always.
+//
+// Unless GOMAXPROCS is set, two goroutines more may run at a time than there are
+// processors ([Processors]), for those that wait for a disk.
 func Main(name string, run func(ctx context.Context, args []string) error) {
 	if os.Getenv("GOGC") == "" {
 		collect()
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		oversubscribe()
 	}
 	os.Exit(execute(name, run))
 }

@@ -8,8 +8,9 @@ import (
 
 // Config says how many steps run at a time and how long an urgent mail is felt.
 type Config struct {
-	// Places is how many steps may run at a time; 0 means GOMAXPROCS. One of
-	// several is for the first-ranked lane alone while it has mail.
+	// Places is how many steps may run at a time; 0 means as many as there are
+	// processors. One of several is for the first-ranked lane alone while it has
+	// mail.
 	Places int `yaml:"places"`
 	// Linger is how long after the last urgent mail the lower lanes still
 	// stand back, for it may be on its way from one service to the next; 0

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"container/list"
 	"context"
-	"runtime"
 	"sync"
 	"time"
 
+	"kurir.dev/kit/app"
 	"kurir.dev/kit/lane"
 )
 
@@ -42,7 +42,7 @@ type Gate struct {
 // New makes a gate for the lanes of an installation, all of them, by rank; the
 // first is the urgent one. cfg must be valid. Call [Gate.Measure] before use for metrics.
 func New(cfg Config, lanes lane.Set) *Gate {
-	g := &Gate{places: cmp.Or(cfg.Places, runtime.GOMAXPROCS(0)), linger: cmp.Or(cfg.Linger, defaultLinger)}
+	g := &Gate{places: cmp.Or(cfg.Places, app.Processors()), linger: cmp.Or(cfg.Linger, defaultLinger)}
 	if len(lanes) == 0 {
 		lanes = lane.Set{{Weight: 1}}
 	}
