@@ -33,6 +33,7 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == node.Command {
 		return node.Serve(ctx, args[1], os.Stdin, os.Stdout)
 	}
+	runtime.GOMAXPROCS(app.Processors()) // generator and sink sync nothing: no more than there are
 	lab := &scenario.Lab{Sizes: scenario.Default(), Out: os.Stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := flags.String("only", "", "scenarios to run, of "+strings.Join(names(), ", ")+"; all when empty")

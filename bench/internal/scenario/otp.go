@@ -48,8 +48,8 @@ func otp(ctx context.Context, lab *Lab) (rows []report.Row, err error) {
 // otps is the state of one run of the scenario.
 type otps struct {
 	*world
-	shots                               *load.Shots
-	idle, submitted, drained, tarpitted load.Outcome
+	shots                                      *load.Shots
+	idle, submitted, first, drained, tarpitted load.Outcome
 }
 
 // fire sends OTPs at the rate, most of them at the most or until enough.
@@ -112,7 +112,8 @@ func (r *otps) submitting(ctx context.Context, spec node.Spec) (b *load.Batch, e
 }
 
 // draining has OTPs beside the backlog's delivery, an idle round, OTPs beside a
-// tarpit, and a last idle round.
+// tarpit, and a last idle round. The first few after the mesh has started are
+// told of apart: they meet a start, as they do before idle rounds.
 func (r *otps) draining(ctx context.Context, spec node.Spec, b *load.Batch) error {
 	return r.mesh(ctx, spec, func(mesh *node.Node, p *load.Product) error {
 		// What the last few mails of a backlog see is no flood.
@@ -122,14 +123,20 @@ func (r *otps) draining(ctx context.Context, spec node.Spec, b *load.Batch) erro
 			defer close(deep)
 			return b.Series.Wait(ctx, r.Sizes.Backlog*9/10, r.Sizes.Patience)
 		})
-		drained, err := r.fire(ctx, p, 3, shots, deep)
+		var drained load.Outcome
+		first, err := r.fire(ctx, p, 103, max(r.stretch()/10, 1), never)
+		if err == nil {
+			drained, err = r.fire(ctx, p, 3, shots, deep)
+		}
 		if other := both.Wait(); other != nil {
 			return other
 		}
 		if err != nil {
 			return err
 		}
+		r.first = first
 		add(&r.drained, drained)
+		r.tell("  right after the start: %s", brief(first))
 		r.tell("  %d bulk mails being delivered: %s", r.Sizes.Backlog, brief(drained))
 		if err := b.Series.Wait(ctx, r.Sizes.Backlog, r.Sizes.Patience); err != nil {
 			return err
@@ -170,6 +177,7 @@ func (r *otps) rows() (rows []report.Row) {
 		{"idle", "nothing else to do, rounds before and after the floods", r.idle, nil},
 		{"submission", fmt.Sprintf("while %d bulk mails are being submitted", r.Sizes.Backlog), r.submitted, report.AtMost(1.5)},
 		{"flood", fmt.Sprintf("while the first 90 %% of a backlog of %d bulk mails to the same site are delivered", r.Sizes.Backlog), r.drained, report.AtMost(1.5)},
+		{"flood, right after the start", fmt.Sprintf("the first after a mesh with a backlog of %d bulk mails to the same site has started", r.Sizes.Backlog), r.first, nil},
 		{"tarpit", fmt.Sprintf("every bulk RCPT at the same site answered after %v, %d mails", r.Sizes.Tarpit, r.Sizes.Backlog/10), r.tarpitted, report.AtMost(2)},
 	} {
 		rows = append(rows, latency("otp", "OTP, "+c.name, c.outcome, r.conditions(node.Unsigned, pace+", "+c.what))...)
