@@ -16,9 +16,9 @@ import (
 )
 
 // Producer writes records with acks=all, batching naturally: each partition
-// has one request in flight, and the next batch is what queued meanwhile. So
-// a lone record goes at once, and under load one acknowledgement, with its
-// fsync, carries hundreds.
+// has one request in flight, and the next batch is what queued meanwhile and
+// while it waited for its turn ([Config.InFlight]). So a lone record goes at once,
+// and under load one acknowledgement, with its fsync, carries hundreds.
 //
 // An error means that the outcome is unknown: the record may land all the
 // same, even later, even twice when tries were repeated. Readers drop what
@@ -240,18 +240,40 @@ func (p *Producer) stop(ctx context.Context) error {
 func (p *Producer) take(q *queue) []item {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(q.items) && n < batchRecords && (n == 0 || bytes+q.items[n].size <= batchBytes) {
+	batch := q.fill(nil)
+	if len(batch) == 0 {
+		q.running, q.items = false, nil
+	}
+	return batch
+}
+
+// more adds to a batch what has queued since it was taken; nothing without q.
+func (p *Producer) more(q *queue, batch []item) []item {
+	if q == nil {
+		return batch
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return q.fill(batch)
+}
+
+// fill moves items to a batch as far as they go into one request.
+func (q *queue) fill(batch []item) []item {
+	bytes := 0
+	for i := range batch {
+		bytes += batch[i].size
+	}
+	n, has := 0, len(batch)
+	for n < len(q.items) && has+n < batchRecords && (has+n == 0 || bytes+q.items[n].size <= batchBytes) {
 		bytes += q.items[n].size
 		n++
 	}
-	if n == 0 {
-		q.running, q.items = false, nil
-		return nil
-	}
-	batch := q.items[:n:n]
+	taken := q.items[:n:n]
 	q.items = q.items[n:]
-	return batch
+	if has == 0 {
+		return taken
+	}
+	return append(batch, taken...)
 }
 
 // finish answers items and frees their room.

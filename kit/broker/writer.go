@@ -35,14 +35,14 @@ const (
 // write empties a line's queue and ends.
 func (p *Producer) write(l line, q *queue) {
 	for batch := p.take(q); batch != nil; batch = p.take(q) {
-		p.send(l, batch)
+		p.send(l, q, batch)
 	}
 }
 
-// send writes one batch, repeating tries as long as one of its records has
-// time left and the broker is not gone. Records whose time is up are given up
-// one by one.
-func (p *Producer) send(l line, batch []item) {
+// send writes one batch, and what joins it from q, repeating tries as long as one
+// of its records has time left and the broker is not gone. Records whose time is
+// up are given up one by one. Without q nothing joins.
+func (p *Producer) send(l line, q *queue, batch []item) {
 	var err error
 	for try := 0; ; try++ {
 		batch = p.expire(l, batch, err)
@@ -55,7 +55,7 @@ func (p *Producer) send(l line, batch []item) {
 			return
 		}
 		var base int64
-		if base, err = p.try(present, l, batch); err == nil {
+		if base, batch, err = p.try(present, l, q, batch); err == nil {
 			p.pulse.answered(l)
 			p.finish(batch, func(i int, _ *item) (Position, error) {
 				return Position{Partition: l.partition, Offset: base + int64(i)}, nil
@@ -65,8 +65,8 @@ func (p *Producer) send(l line, batch []item) {
 		switch {
 		case errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge):
 			if len(batch) > 1 { // the broker's limit is lower than ours
-				p.send(l, batch[:len(batch)/2])
-				p.send(l, batch[len(batch)/2:])
+				p.send(l, nil, batch[:len(batch)/2])
+				p.send(l, nil, batch[len(batch)/2:])
 				return
 			}
 			p.finish(batch, func(int, *item) (Position, error) {
@@ -128,15 +128,17 @@ func late(cause error) string {
 	return "broker did not acknowledge in time"
 }
 
-// try is one request; it ends when the broker is gone.
-func (p *Producer) try(present context.Context, l line, batch []item) (int64, error) {
+// try is one request; it ends when the broker is gone. It returns where the
+// first record landed and the batch with what joined it.
+func (p *Producer) try(present context.Context, l line, q *queue, batch []item) (int64, []item, error) {
 	ctx, cancel := context.WithDeadline(present, batch[len(batch)-1].due)
 	defer cancel()
 	leave, err := p.client.gate.enter(ctx, l.topic)
 	if err != nil {
-		return 0, err
+		return 0, batch, err
 	}
-	defer leave()
+	batch = p.more(q, batch)
+	defer leave(len(batch))
 	ctx, cancel = context.WithTimeout(ctx, max(p.client.cfg.ProduceTimeout/tryShare, tryLeast))
 	defer cancel()
 	defer p.pulse.watch()()
@@ -148,10 +150,10 @@ func (p *Producer) try(present context.Context, l line, batch []item) (int64, er
 		err = res.Error
 	}
 	if err != nil {
-		return 0, err
+		return 0, batch, err
 	}
 	p.meters.acked(p.ctx, len(batch), time.Since(start))
-	return res.BaseOffset, nil
+	return res.BaseOffset, batch, nil
 }
 
 // failed notes a try that failed and renews what is known of the cluster when
