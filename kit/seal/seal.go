@@ -1,6 +1,5 @@
-// Package seal makes payloads small and unreadable: an S2 block first, which is
-// Snappy's format extended (github.com/klauspost/compress/s2), then AES-256-GCM
-// from a tink keyring.
+// Package seal makes payloads small and unreadable: zstd (RFC 8878) first,
+// then AES-256-GCM from a tink keyring.
 //
 // A [Keyring] holds several keys: the primary seals, all open. To rotate,
 // add a key, let every process load the new file, make it primary, and drop
@@ -14,10 +13,9 @@ package seal
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
-	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -38,6 +36,8 @@ var ErrTooLarge = errors.New("payload exceeds the sealing limit")
 type Keyring struct {
 	handle  *keyset.Handle
 	aead    tink.AEAD
+	enc     *zstd.Encoder
+	dec     *zstd.Decoder
 	buffers sync.Pool // of *Buffer
 }
 
@@ -55,8 +55,24 @@ func newKeyring(h *keyset.Handle) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("using keyset for AEAD: %w", err)
 	}
-	return &Keyring{handle: h, aead: a}, nil
+	// The fastest level makes a mail a tenth larger in a third of the time.
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(encoders), zstd.WithWindowSize(window))
+	if err != nil {
+		return nil, fmt.Errorf("making compressor: %w", err)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxPlain))
+	if err != nil {
+		return nil, fmt.Errorf("making decompressor: %w", err)
+	}
+	return &Keyring{handle: h, aead: a, enc: enc, dec: dec}, nil
 }
+
+// The compressor keeps this many states ready for concurrent Seal calls, each
+// with a window of this many bytes: bounded memory for any number of callers.
+const (
+	encoders = 4
+	window   = 256 << 10
+)
 
 // Seal compresses and encrypts plain. The same associated data, which is not
 // stored, must be given to [Keyring.Open]. plain is not kept.
@@ -66,12 +82,34 @@ func (k *Keyring) Seal(plain, associated []byte) ([]byte, error) {
 	}
 	b := k.Borrow()
 	defer k.Return(b)
-	b.Bytes = slices.Grow(b.Bytes, s2.MaxEncodedLen(len(plain)))
-	sealed, err := k.aead.Encrypt(s2.Encode(b.Bytes[:cap(b.Bytes)], plain), associated)
+	if len(plain) < small {
+		b.Bytes = frame(b.Bytes, plain)
+	} else {
+		b.Bytes = k.enc.EncodeAll(plain, b.Bytes)
+	}
+	sealed, err := k.aead.Encrypt(b.Bytes, associated)
 	if err != nil {
 		return nil, fmt.Errorf("sealing payload: %w", err)
 	}
 	return sealed, nil
+}
+
+// small payloads are not compressed: a compressor takes longer to get ready
+// for them than all the rest of sealing, and saves a few hundred bytes.
+const small = 1024
+
+// frame appends to b a small payload as a zstd frame of one raw block (RFC 8878
+// §3.1.1), which opens as any other.
+func frame(b, plain []byte) []byte {
+	b = append(b, 0x28, 0xb5, 0x2f, 0xfd) // magic number
+	if n := len(plain); n < 256 {
+		b = append(b, 0x20, byte(n)) // one segment, its size in one byte
+	} else {
+		b = append(b, 0x60, byte(n-256), byte((n-256)>>8)) // in two
+	}
+	header := len(plain)<<3 | 1 // raw, and the last
+	b = append(b, byte(header), byte(header>>8), byte(header>>16))
+	return append(b, plain...)
 }
 
 // Open undoes [Keyring.Seal]. Any failure is [ErrOpen] or [ErrTooLarge].
@@ -86,17 +124,14 @@ func (k *Keyring) AppendOpen(into, sealed, associated []byte) ([]byte, error) {
 	if err != nil {
 		return nil, ErrOpen
 	}
-	n, err := s2.DecodedLen(packed)
+	plain, err := k.dec.DecodeAll(packed, into)
 	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return nil, ErrTooLarge
 	case err != nil:
 		return nil, ErrOpen
-	case n > MaxPlain:
+	case len(plain)-len(into) > MaxPlain:
 		return nil, ErrTooLarge
 	}
-	into = slices.Grow(into, n)
-	plain := into[len(into) : len(into)+n]
-	if _, err := s2.Decode(plain, packed); err != nil {
-		return nil, ErrOpen
-	}
-	return into[:len(into)+n], nil
+	return plain, nil
 }
