@@ -27,6 +27,6 @@ func Processors() int {
 // oversubscribe gives the scheduler the spare places.
 func oversubscribe() {
 	n := runtime.GOMAXPROCS(0)
-	found.Store(int32(n)) //nolint:gosec // processors are few
+	found.Store(int32(n))
 	runtime.GOMAXPROCS(n + spare)
 }
