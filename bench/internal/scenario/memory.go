@@ -24,7 +24,9 @@ const (
 // memory measures the peak of the mesh's memory with a small and with a large
 // backlog that a tarpit keeps in the lane and the waiting room, and what a
 // query by mail id and ListLanes take with the large one beside a mesh that
-// has none.
+// knows as many mails and has delivered them: nothing but the backlog is to
+// differ, for whose store is larger than what its processes and the system keep
+// of it in memory reads from the disk, whether a mail waits or not.
 func memory(ctx context.Context, lab *Lab) (rows []report.Row, err error) {
 	err = lab.with(ctx, func(w *world) error {
 		var few, many node.Use
@@ -36,11 +38,11 @@ func memory(ctx context.Context, lab *Lab) (rows []report.Row, err error) {
 			return err
 		}
 		err = w.mesh(ctx, w.spec(), func(idle *node.Node, quiet *load.Product) error {
-			first := quiet.NewBatch(warmMail, 100)
-			if err := quiet.Submit(ctx, node.DefaultTenant, first); err != nil {
+			sent := quiet.NewBatch(warmMail, w.Sizes.Many)
+			if err := quiet.Submit(ctx, node.DefaultTenant, sent); err != nil {
 				return err
 			}
-			if err := first.Series.Wait(ctx, 100, w.Sizes.Patience); err != nil {
+			if err := sent.Series.Wait(ctx, w.Sizes.Many, w.Sizes.Patience); err != nil {
 				return err
 			}
 			return w.mesh(ctx, w.spec(), func(mesh *node.Node, p *load.Product) error {
@@ -49,7 +51,7 @@ func memory(ctx context.Context, lab *Lab) (rows []report.Row, err error) {
 					return err
 				}
 				many = use
-				busy, err := w.queries(ctx, asked{idle, first}, asked{mesh, b}, "the backlog still being parked", nil)
+				busy, err := w.queries(ctx, asked{idle, sent}, asked{mesh, b}, "the backlog still being parked", nil)
 				if err != nil {
 					return err
 				}
@@ -57,7 +59,7 @@ func memory(ctx context.Context, lab *Lab) (rows []report.Row, err error) {
 					return err
 				}
 				// Unaffected: the same, but for noise.
-				rest, err := w.queries(ctx, asked{idle, first}, asked{mesh, b}, "the backlog parked", report.AtMost(1.2))
+				rest, err := w.queries(ctx, asked{idle, sent}, asked{mesh, b}, "the backlog parked", report.AtMost(1.2))
 				rows = append(append(rows, rest...), busy...)
 				return err
 			})
@@ -149,7 +151,7 @@ func (w *world) queries(ctx context.Context, without, with asked, state string, 
 }
 
 func (w *world) compared(name, state string, target *report.Target, without, with meter.Latency) []report.Row {
-	conditions := w.conditions(node.Unsigned, fmt.Sprintf("two meshes asked in turns, %d times each; a backlog of %d before a tarpit, %s", w.Sizes.Queries, w.Sizes.Many, state))
+	conditions := w.conditions(node.Unsigned, fmt.Sprintf("two meshes that know %d mails each, asked in turns, %d times each; one has delivered them, in the other they stand before a tarpit, %s", w.Sizes.Many, w.Sizes.Queries, state))
 	name += ", " + state
 	row := func(what string, v float64, unit string) report.Row {
 		return report.Row{Scenario: "memory", Name: name + what, Value: v, Unit: unit, Conditions: conditions}
