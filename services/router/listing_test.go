@@ -57,7 +57,7 @@ func BenchmarkListLanes(b *testing.B) {
 // crowd puts n mails into the waiting room, due tomorrow.
 func (h *house) crowd(n int) {
 	h.tb.Helper()
-	s, err := store.Open(h.tb.Context(), h.cfg.Store.URL, lane.Default().Names())
+	s, err := store.Open(h.tb.Context(), h.cfg.Store.URL, lane.Default().Names(), nil)
 	if err != nil {
 		h.tb.Fatal(err)
 	}

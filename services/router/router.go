@@ -82,7 +82,13 @@ func New(ctx context.Context, deps Deps, cfg Config) (*Service, error) {
 	if deps.Ready == nil {
 		deps.Ready = app.NewReady()
 	}
-	db, err := store.Open(ctx, cfg.Store.URL, cfg.Lanes.Names(), store.Inherit(deps.Now(), cfg.Waiting.Lease))
+	if deps.Gate == nil {
+		deps.Gate = gate.New(cfg.Gate, cfg.Lanes)
+		if err := deps.Gate.Measure(deps.Telemetry.Meter("kurir.dev/services/router")); err != nil {
+			return nil, fmt.Errorf("making the gate: %w", err)
+		}
+	}
+	db, err := store.Open(ctx, cfg.Store.URL, cfg.Lanes.Names(), deps.Gate, store.Inherit(deps.Now(), cfg.Waiting.Lease))
 	if err != nil {
 		return nil, fmt.Errorf("store.url: %w", err)
 	}
@@ -101,12 +107,6 @@ func assemble(ctx context.Context, deps Deps, cfg Config, db *store.Store) (*Ser
 	meters, err := newMeters(ctx, deps.Telemetry, cfg.Lanes, db.Counts, lanes.last, crowd.Crowded)
 	if err != nil {
 		return nil, err
-	}
-	if deps.Gate == nil {
-		deps.Gate = gate.New(cfg.Gate, cfg.Lanes)
-		if err := deps.Gate.Measure(deps.Telemetry.Meter("kurir.dev/services/router")); err != nil {
-			return nil, fmt.Errorf("making the gate: %w", err)
-		}
 	}
 	producer := broker.NewProducer(deps.Broker, deps.Telemetry)
 	codec := record.NewCodec(deps.Keyring, deps.Broker.Topics())

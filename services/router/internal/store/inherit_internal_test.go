@@ -11,7 +11,7 @@ import (
 // TestInheritPlan: a start does not take the longer the more waits.
 func TestInheritPlan(t *testing.T) {
 	t.Parallel()
-	s, err := Open(t.Context(), dbtest.SQLite(t), []string{"bulk"})
+	s, err := Open(t.Context(), dbtest.SQLite(t), []string{"bulk"}, nil)
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}

@@ -18,7 +18,7 @@ func TestInherit(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, url string) {
 		t.Parallel()
 		storetest.Inherit(t, !strings.HasPrefix(url, "sqlite:"), func() (storetest.Store, func()) {
-			s, err := store.Open(t.Context(), url, lane.Default().Names(), store.Inherit(noon, time.Minute))
+			s, err := store.Open(t.Context(), url, lane.Default().Names(), nil, store.Inherit(noon, time.Minute))
 			if err != nil {
 				t.Fatalf("Open() = %v", err)
 			}

@@ -13,7 +13,7 @@ import (
 // tenant's in its order: of what waits there may be millions.
 func TestListingPlan(t *testing.T) {
 	t.Parallel()
-	s, err := Open(t.Context(), dbtest.SQLite(t), []string{"bulk"})
+	s, err := Open(t.Context(), dbtest.SQLite(t), []string{"bulk"}, nil)
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}

@@ -19,12 +19,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"kurir.dev/kit/app"
 	"kurir.dev/kit/db"
 	"kurir.dev/kit/fault"
+	"kurir.dev/kit/gate"
 	faultv1 "kurir.dev/proto/gen/kurir/fault/v1"
 	"kurir.dev/services/router/internal/admission"
 	"kurir.dev/services/router/internal/waiting"
@@ -53,9 +55,10 @@ const (
 // Stop of its Part.
 type Store struct {
 	db     *db.DB
-	lanes  []string // by rank
-	turns  *turns   // nil on PostgreSQL
-	hot    *hot     // nil on PostgreSQL
+	lanes  []string   // by rank
+	gate   *gate.Gate // nil on PostgreSQL
+	turns  *turns     // nil on PostgreSQL
+	hot    *hot       // nil on PostgreSQL
 	group  *db.Group[op, admission.Verdict]
 	urgent *db.Group[op, admission.Verdict]
 }
@@ -66,6 +69,17 @@ type op struct {
 	confirm []admission.Key
 	retry   *retry
 	put     *waiting.Mail
+}
+
+// lane is that of the op's mail; empty if it does not tell.
+func (o op) lane() string {
+	switch {
+	case o.put != nil:
+		return o.put.Lane
+	case o.admit != nil:
+		return o.admit.Receipt.Lane
+	}
+	return ""
 }
 
 // bytes is how much of a transaction the op takes.
@@ -79,17 +93,29 @@ func (o op) bytes() int {
 	return 0
 }
 
+// highest is the first-ranked lane of ops, the last of all if none tells its own:
+// what is done for several shall not wait for the floor of the lowest.
+func (s *Store) highest(ops []op) string {
+	for _, lane := range s.lanes {
+		if slices.ContainsFunc(ops, func(o op) bool { return o.lane() == lane }) {
+			return lane
+		}
+	}
+	return s.lanes[len(s.lanes)-1]
+}
+
 // Open opens the store at url, see db.Open. lanes are named by rank: mail of the
-// first leaves the room before that of the others. inherit is Inherit, or
-// nothing to leave alone what dead processes had claimed.
-func Open(ctx context.Context, url string, lanes []string, inherit ...Heir) (*Store, error) {
+// first leaves the room before that of the others. On SQLite, whose one writer
+// they share, other admission and deferrals stand back at g, which may be nil.
+// inherit is Inherit, or nothing to leave alone what dead processes had claimed.
+func Open(ctx context.Context, url string, lanes []string, g *gate.Gate, inherit ...Heir) (*Store, error) {
 	d, err := db.Open(ctx, url, migrations(), inherit...)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{db: d, lanes: lanes}
 	if !d.Postgres() {
-		s.turns = &turns{}
+		s.turns, s.gate = &turns{}, g
 		if s.hot, err = prepare(ctx, d.W); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
@@ -126,6 +152,15 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) commits(r rank) func(ctx context.Context, ops []op) ([]admission.Verdict, error) {
 	return func(ctx context.Context, ops []op) ([]admission.Verdict, error) {
 		verdicts := make([]admission.Verdict, len(ops))
+		if r != rankUrgent {
+			// It stands back like a step of theirs. The place is for whoever
+			// computes next: none is held while the disk syncs.
+			leave, err := s.gate.Enter(ctx, s.highest(ops), "")
+			if err != nil {
+				return nil, s.fault("standing back", err)
+			}
+			leave()
+		}
 		err := s.portions(ctx, r, len(ops), func(ctx context.Context, t *txn, from int) (int, error) {
 			to, size := from, 0
 			for to < len(ops) && to-from < s.most(batch) && (to == from || size+ops[to].bytes() <= putBytes) {
