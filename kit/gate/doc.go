@@ -11,6 +11,9 @@
 //     turns, unless mail of the first-ranked lane is in work anywhere in this
 //     process ([Gate.Urgent]) or was a moment ago: then they stand back
 //
+// What computes little and makes the disk sync enters before it, and leaves at
+// once: so it stands back as well.
+//
 // With two places or more the other lanes leave one free for a second after
 // anything of the first-ranked lane, so that the next finds it empty. Without
 // such mail they have all places.

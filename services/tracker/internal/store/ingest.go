@@ -74,6 +74,7 @@ func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time, tur
 		b := batch{s: s, tx: tx, now: now, turn: turn}
 		var err error
 		res, err = b.run(through, records)
+		turn.Pause() // the sync would be in the way of those who need it more
 		turn.Leave()
 		return err
 	})
@@ -88,7 +89,7 @@ func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time, tur
 
 // Turn is a share of the processors, which who ingests has.
 type Turn interface {
-	// Pause gives it up for a moment, for those who need it more.
+	// Pause gives it up until those who need it more have had theirs.
 	Pause()
 	// Leave gives it up: what is left is to wait for the disk or the server.
 	Leave()
