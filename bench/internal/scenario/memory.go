@@ -24,9 +24,9 @@ const (
 // memory measures the peak of the mesh's memory with a small and with a large
 // backlog that a tarpit keeps in the lane and the waiting room, and what a
 // query by mail id and ListLanes take with the large one beside a mesh that
-// knows as many mails and has delivered them: nothing but the backlog is to
-// differ, for whose store is larger than what its processes and the system keep
-// of it in memory reads from the disk, whether a mail waits or not.
+// knows as many mails and has delivered them. Nothing but the backlog is to
+// differ: a mesh that knows few mails has all of them in memory, one that knows
+// many reads from the disk, whether they wait or not.
 func memory(ctx context.Context, lab *Lab) (rows []report.Row, err error) {
 	err = lab.with(ctx, func(w *world) error {
 		var few, many node.Use

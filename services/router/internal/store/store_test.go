@@ -43,6 +43,7 @@ func TestAdmissionStandsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer leave()
 	now := time.Now()
 	bulk := keyed("bulk", now)
 	bulk.Receipt.Lane = lane.Bulk

@@ -64,7 +64,8 @@ func (s *Store) Ingest(ctx context.Context, records []Record, now time.Time, tur
 		turn = always{}
 	}
 	if s.Shared() {
-		turn.Leave() // the server computes
+		turn.Leave() // the server computes, and others wait for the lock
+		turn = always{}
 	}
 	var res Result
 	// A batch that has begun is seen through. It does not take long, and a
