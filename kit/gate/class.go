@@ -20,75 +20,59 @@ const (
 
 	// leastFloor in percent is the floor of a lane that has none.
 	leastFloor = 2
-	// window is how far back use beyond the floor is held against a lane.
-	window = 100 * time.Millisecond
-	// burst of processor time is what a lane that used nothing may have at
-	// once in a rush.
-	burst = time.Millisecond
 )
 
 // class is one lane at the gate; the gate's lock guards it.
 type class struct {
-	name    string
-	weight  float64
-	floor   float64 // processors that are its own
-	waiting line
-	entered int64
-	virtual float64 // processor time it had, by its weight
-
-	credit  time.Duration // below its floor, or beyond it when negative
-	filled  time.Time
-	step    time.Duration // how long its steps take, smoothed
-	charged time.Duration // for steps under way
+	name       string
+	weight     float64
+	small, big line  // steps that wait, of tenants that used little lately and of others
+	work       work  // mail that others stand back for
+	usage      usage // by tenant
+	floor      floor
+	bigs       floor // of the big tenants among them
+	entered    int64
+	virtual    float64       // processor time it had, by its weight
+	step       time.Duration // how long its steps take, smoothed
 }
 
-func newClass(l lane.Lane, places int) *class {
+func newClass(l lane.Lane, places, bigs int) *class {
 	return &class{
 		name: l.Name, weight: float64(l.Weight),
-		floor: float64(cmp.Or(l.FloorPercent, leastFloor)) / 100 * float64(places),
+		floor: newFloor(cmp.Or(l.FloorPercent, leastFloor), places),
+		bigs:  newFloor(bigs, places),
 	}
 }
 
-// owed says whether the lane got less than its floor.
-func (c *class) owed(now time.Time) bool {
-	c.fill(now)
-	return c.credit >= 0
-}
+// len is how many steps wait.
+func (c *class) len() int { return c.small.len() + c.big.len() }
 
-// dues is when it will have got less than its floor if it gets nothing.
-func (c *class) dues(now time.Time) time.Time {
-	c.fill(now)
-	return now.Add(max(0, time.Duration(float64(-c.credit)/c.floor)+time.Microsecond))
-}
-
-func (c *class) fill(now time.Time) {
-	gained := float64(now.Sub(c.filled)) * c.floor
-	c.filled = now
-	if gained > float64(burst-c.credit) {
-		c.credit = burst
-		return
+// line is where a tenant's steps wait.
+func (c *class) line(tenant string, now time.Time) *line {
+	if c.usage.big(tenant, now) {
+		return &c.big
 	}
-	c.credit += time.Duration(gained)
+	return &c.small
 }
 
 // begins charges a step for what it will probably take.
-func (c *class) begins(now time.Time) {
-	c.fill(now)
+func (c *class) begins(w *waiter, now time.Time) {
 	c.entered++
-	c.charge(c.step)
-	c.charged += c.step
+	w.charged = c.step
+	c.floor.begins(now, w.charged)
+	if w.line == &c.big {
+		c.bigs.begins(now, w.charged)
+	}
+	c.virtual += float64(w.charged) / c.weight
 }
 
-// ends charges it for what it took instead; charged is what it was charged for.
-func (c *class) ends(now time.Time, charged, took time.Duration) {
-	c.fill(now)
-	c.charge(took - charged)
-	c.charged -= charged
-	c.credit = max(c.credit, -time.Duration(c.floor*float64(window))-c.charged)
+// ends charges it for what it took instead.
+func (c *class) ends(w *waiter, now time.Time, took time.Duration) {
+	c.floor.ends(now, w.charged, took)
+	if w.line == &c.big {
+		c.bigs.ends(now, w.charged, took)
+	}
+	c.virtual += float64(took-w.charged) / c.weight
+	c.usage.add(w.tenant, took, now)
 	c.step += (took - c.step) / 8
-}
-
-func (c *class) charge(d time.Duration) {
-	c.credit -= d
-	c.virtual += float64(d) / c.weight
 }

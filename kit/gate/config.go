@@ -16,6 +16,11 @@ type Config struct {
 	// stand back, for it may be on its way from one service to the next; 0
 	// means 4 ms.
 	Linger time.Duration `yaml:"linger"`
+	// BigFloorPercent of the processors are kept for the big tenants of a lane
+	// together, while they stand back for mail of small ones; 0 means 5, with
+	// 100 they do not stand back. A tenant is big that used more than a
+	// twentieth of a processor for its mail of a lane lately.
+	BigFloorPercent int `yaml:"big_floor_percent"`
 }
 
 // Validate reports every fault, joined.
@@ -26,6 +31,9 @@ func (c Config) Validate() error {
 	}
 	if c.Linger < 0 || c.Linger > time.Second {
 		faults = append(faults, fmt.Errorf("linger: %s is not within 0 and 1s", c.Linger))
+	}
+	if c.BigFloorPercent < 0 || c.BigFloorPercent > 100 {
+		faults = append(faults, fmt.Errorf("big_floor_percent: %d is not within 0 and 100", c.BigFloorPercent))
 	}
 	return errors.Join(faults...)
 }

@@ -127,8 +127,8 @@ func TestNoPlaceIsKeptForNobody(t *testing.T) {
 func TestLowerLanesStandBack(t *testing.T) {
 	t.Parallel()
 	bubble(t, 2, func(t *testing.T, y *yard) {
-		end := y.Urgent(lane.OTP)
-		y.Urgent(lane.Bulk)() // no business of the gate
+		end := y.Begin(lane.OTP, "")
+		y.Begin(lane.Bulk, "")() // no business of the gate
 		y.pass(t, lane.Bulk, "b1", time.Millisecond)
 		y.want(t)
 		<-time.After(3 * time.Millisecond)
@@ -146,14 +146,14 @@ func TestLowerLanesStandBack(t *testing.T) {
 func TestStuckMailHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	bubble(t, 2, func(t *testing.T, y *yard) {
-		end := y.Urgent(lane.OTP)
+		end := y.Begin(lane.OTP, "")
 		<-time.After(40 * time.Millisecond)
 		y.pass(t, lane.Bulk, "b1", time.Millisecond)
 		<-time.After(9 * time.Millisecond)
 		y.want(t)
 		<-time.After(time.Millisecond)
 		y.want(t, "b1")
-		y.Urgent(lane.OTP)() // a quick one does not revive it
+		y.Begin(lane.OTP, "")() // a quick one does not revive it
 		<-time.After(5 * time.Millisecond)
 		y.pass(t, lane.Bulk, "b2", time.Millisecond)
 		y.want(t, "b1", "b2")
@@ -178,7 +178,7 @@ func share(t *testing.T, places int, rush bool, floods ...string) map[string]int
 		if rush {
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					end := g.Urgent(lane.OTP)
+					end := g.Begin(lane.OTP, "")
 					<-time.After(5 * time.Millisecond)
 					end()
 				}
@@ -244,7 +244,7 @@ func TestALaneWithoutFloorDoesNotStarve(t *testing.T) {
 		stop := make(chan struct{})
 		y.wg.Go(func() {
 			for {
-				end := y.Urgent(lane.OTP)
+				end := y.Begin(lane.OTP, "")
 				select {
 				case <-time.After(time.Millisecond):
 					end()
@@ -326,13 +326,13 @@ func TestEnterEndsWithItsContext(t *testing.T) {
 func TestStrangersAreTheLowestLane(t *testing.T) {
 	t.Parallel()
 	bubble(t, 2, func(t *testing.T, y *yard) {
-		end := y.Urgent(lane.OTP)
+		end := y.Begin(lane.OTP, "")
 		y.pass(t, "express", "x", time.Millisecond)
 		y.want(t)
 		end()
 	})
 	var none *gate.Gate
-	none.Urgent(lane.OTP)()
+	none.Begin(lane.OTP, "")()
 	leave, err := none.Enter(t.Context(), lane.Bulk, "")
 	if err != nil {
 		t.Fatalf("Enter of no gate = %v, want nil", err)
@@ -357,7 +357,7 @@ func TestConcurrent(t *testing.T) {
 						cancel()
 						ctx, cancel = context.WithTimeout(t.Context(), rand.N(200*time.Microsecond))
 					}
-					end := g.Urgent(l)
+					end := g.Begin(l, string(rune('a'+i%5)))
 					leave, err := g.Enter(ctx, l, string(rune('a'+i%5)))
 					if err == nil {
 						n, m := inside.Add(1), int64(0)

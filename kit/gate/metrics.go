@@ -37,7 +37,7 @@ func (g *Gate) Measure(meter metric.Meter) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		for _, c := range g.classes {
-			o.ObserveInt64(waiting, int64(c.waiting.len()), observed[c]...)
+			o.ObserveInt64(waiting, int64(c.len()), observed[c]...)
 			o.ObserveInt64(entered, c.entered, observed[c]...)
 		}
 		return nil

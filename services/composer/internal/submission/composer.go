@@ -78,7 +78,7 @@ func (c *Composer) Send(ctx context.Context, to Custodian, req *Request) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
-	defer c.cfg.Gate.Urgent(d.lane())()
+	defer c.cfg.Gate.Begin(d.lane(), d.req.Tenant)()
 	id, err := c.cfg.NewID()
 	if err != nil {
 		return Receipt{}, fmt.Errorf("making a mail id: %w", err)

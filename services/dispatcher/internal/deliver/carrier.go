@@ -94,6 +94,7 @@ func (c *carrier) hangUp() {
 // carry makes one attempt at a mail and sees to what came of it.
 func (c *carrier) carry(j *job) site.Verdict {
 	begin := c.Now()
+	j.calm = c.Gate.Begin(j.lane.Name, j.mail.Tenant)
 	if j.leaving() || c.Journal.Admit(j.lease.Context(), j.lane.Name) != nil || !j.holds() && j.lease.Try(j.lease.Context()) != nil || j.leaving() { // the wait may have outlasted the lease
 		c.abandon(j)
 		return site.Verdict{}

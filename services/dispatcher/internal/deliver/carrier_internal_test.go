@@ -13,10 +13,14 @@ import (
 
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/custody"
+	"kurir.dev/kit/gate"
+	"kurir.dev/kit/lane"
 	"kurir.dev/kit/record"
 	"kurir.dev/kit/seal"
 	"kurir.dev/kit/topic"
 	"kurir.dev/services/dispatcher/internal/journal"
+	"kurir.dev/services/dispatcher/internal/queue"
+	"kurir.dev/services/dispatcher/internal/site"
 )
 
 // lessor is a lease as a test wants it.
@@ -91,6 +95,62 @@ func TestOutageOutlastsTheLease(t *testing.T) {
 		<-carried
 		if got := l.abandoned.Load(); got != 1 {
 			t.Errorf("given back %d times, want once", got)
+		}
+		if err := part.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A mail that waits for a connection is not in work: others do not stand back
+// for it until a worker has it.
+func TestInWorkIsWhatAWorkerHas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e, j, s, l, one := desk(t)
+		part := j.Part()
+		if err := part.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.Gate = gate.New(gate.Config{Places: 1}, lane.Default())
+		e.sites = site.New(site.Default(), []queue.Lane{{Name: lane.OTP, Urgent: true}}, map[string]int{}, func(*site.Worker[*job]) {}, time.Now)
+		e.queued = newRoll()
+		bulk := func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			leave, err := e.Gate.Enter(ctx, lane.Bulk)
+			if err == nil {
+				<-time.After(time.Millisecond)
+				leave()
+			}
+			return err == nil
+		}
+		for range 200 { // until it has had its floor
+			bulk()
+		}
+		one.lane, one.site = lane.Default()[0], "example.org"
+		one.calm = e.Gate.Begin(lane.OTP, "t")
+		if bulk() {
+			t.Error("bulk does not stand back for a code on its way")
+		}
+		e.enqueue(one)
+		if !bulk() {
+			t.Error("bulk stands back for a code that waits for a connection")
+		}
+		carried := make(chan struct{})
+		go func() {
+			defer close(carried)
+			(&carrier{Engine: e}).carry(one) // waits for the broker
+		}()
+		synctest.Wait()
+		if bulk() {
+			t.Error("bulk does not stand back for a code that a worker has")
+		}
+		l.dead.Store(true)
+		s.here.Store(true)
+		<-carried
+		if !bulk() {
+			t.Error("bulk stands back for a code that was given back")
 		}
 		if err := part.Stop(t.Context()); err != nil {
 			t.Error(err)

@@ -231,7 +231,7 @@ func (e *Engine) sweep() {
 			e.abandon(j)
 			continue
 		}
-		j.calm = e.Gate.Urgent(j.lane.Name)
+		j.calm = e.Gate.Begin(j.lane.Name, j.mail.Tenant)
 		e.lookups.Go(func() { e.route(j) })
 	}
 	for _, l := range e.cfg.Lanes {
@@ -276,6 +276,7 @@ func (e *Engine) relieve(lane string) {
 // enqueue lets the job wait at its site, or deals with it when the site would
 // not have it.
 func (e *Engine) enqueue(j *job) {
+	j.calm() // until a worker has it
 	e.mu.Lock()
 	ticket, refused := e.sites.Push(site.Job[*job]{
 		Site: j.site, Limit: j.rule.Connections, Lane: j.lane.Name, Tenant: j.mail.Tenant, Bytes: len(j.mail.Message),

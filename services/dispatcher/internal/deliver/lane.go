@@ -118,7 +118,7 @@ func (l *Lane) Handle(d *custody.Delivery) {
 		d.Abandon()
 		return
 	}
-	calm := e.Gate.Urgent(l.lane.Name)
+	calm := e.Gate.Begin(l.lane.Name, record.Header(d.Record, record.HeaderTenant))
 	mail, err := l.open(d)
 	if mail == nil {
 		calm()

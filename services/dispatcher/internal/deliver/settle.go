@@ -161,6 +161,7 @@ func (e *Engine) spare(j *job) {
 // again has the mail come back here in a moment, as if it had not been tried.
 func (e *Engine) again(j *job) {
 	e.spare(j)
+	j.calm()
 	j.tries--
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -97,7 +97,7 @@ func (d *Desk) Submit(ctx context.Context, s Submission) (Receipt, error) {
 			"as many submissions are in flight already as there is room for").WithRetry(time.Second)
 	}
 	defer leave()
-	defer d.deps.Gate.Urgent(dr.mail.Lane)()
+	defer d.deps.Gate.Begin(dr.mail.Lane, dr.mail.Tenant)()
 	if dr.key == "" {
 		return d.admit(ctx, dr, nil)
 	}

@@ -71,15 +71,15 @@ type op struct {
 	put     *waiting.Mail
 }
 
-// lane is that of the op's mail; empty if it does not tell.
-func (o op) lane() string {
+// whose is the lane and the tenant of the op's mail; empty if it does not tell.
+func (o op) whose() (lane, tenant string) {
 	switch {
 	case o.put != nil:
-		return o.put.Lane
+		return o.put.Lane, o.put.Tenant
 	case o.admit != nil:
-		return o.admit.Receipt.Lane
+		return o.admit.Receipt.Lane, o.admit.Key.Tenant
 	}
-	return ""
+	return "", ""
 }
 
 // bytes is how much of a transaction the op takes.
@@ -93,15 +93,26 @@ func (o op) bytes() int {
 	return 0
 }
 
-// highest is the first-ranked lane of ops, the last of all if none tells its own:
-// what is done for several shall not wait for the floor of the lowest.
-func (s *Store) highest(ops []op) string {
-	for _, lane := range s.lanes {
-		if slices.ContainsFunc(ops, func(o op) bool { return o.lane() == lane }) {
-			return lane
+// first is the first-ranked lane of ops and its tenants, each once; the last of
+// all lanes if none tells its own: what is done for several shall not wait for
+// the floor of the lowest.
+func (s *Store) first(ops []op) (lane string, tenants []string) {
+	lane = s.lanes[len(s.lanes)-1]
+	rank := len(s.lanes)
+	for _, o := range ops {
+		its, tenant := o.whose()
+		r := slices.Index(s.lanes, its)
+		if r < 0 || r > rank {
+			continue
+		}
+		if r < rank {
+			lane, tenants, rank = its, nil, r
+		}
+		if !slices.Contains(tenants, tenant) {
+			tenants = append(tenants, tenant)
 		}
 	}
-	return s.lanes[len(s.lanes)-1]
+	return lane, tenants
 }
 
 // Open opens the store at url, see db.Open. lanes are named by rank: mail of the
@@ -155,7 +166,8 @@ func (s *Store) commits(r rank) func(ctx context.Context, ops []op) ([]admission
 		if r != rankUrgent {
 			// It stands back like a step of theirs. The place is for whoever
 			// computes next: none is held while the disk syncs.
-			leave, err := s.gate.Enter(ctx, s.highest(ops), "")
+			lane, tenants := s.first(ops)
+			leave, err := s.gate.Enter(ctx, lane, tenants...)
 			if err != nil {
 				return nil, s.fault("standing back", err)
 			}

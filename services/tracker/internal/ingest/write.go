@@ -110,7 +110,7 @@ type turn struct {
 func (t *turn) Pause() {
 	t.leave()
 	t.leave = func() {}
-	if leave, err := t.gate.Enter(t.ctx, gate.Background, ""); err == nil {
+	if leave, err := t.gate.Enter(t.ctx, gate.Background); err == nil {
 		t.leave = leave
 	}
 }
