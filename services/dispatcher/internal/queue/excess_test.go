@@ -56,7 +56,7 @@ func TestTenantsTakeTurns(t *testing.T) {
 	}
 	var order []string
 	for range 60 {
-		turn, _ := q.Pop(nil)
+		turn, _ := q.Pop(nil, nil)
 		order = append(order, turn.Value)
 	}
 	if at := slices.Index(order, "small9"); at < 0 || at > 40 {

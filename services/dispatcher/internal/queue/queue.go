@@ -65,8 +65,8 @@ type Item[T any] struct {
 // Turn is what goes next.
 type Turn[T any] struct {
 	Value T
-	// Lane it waited in.
-	Lane string
+	// Lane it waited in, Tenant whose it is.
+	Lane, Tenant string
 }
 
 // New makes a queue for lanes given by rising rank.
@@ -110,11 +110,15 @@ func (q *Queue[T]) Remove(item *Item[T]) bool {
 }
 
 // Pop takes the next item of the lanes that may go now. free answers whether
-// a lane may, and is asked at most once a lane; nil means all may.
-func (q *Queue[T]) Pop(free func(lane string) bool) (Turn[T], bool) {
+// a lane may, and is asked at most once a lane; fits, whether a tenant of it
+// may. Nil means all may.
+func (q *Queue[T]) Pop(free func(lane string) bool, fits func(lane, tenant string) bool) (Turn[T], bool) {
+	if fits == nil {
+		fits = func(string, string) bool { return true }
+	}
 	var chosen, first *lane[T]
 	for _, l := range q.lanes {
-		if l.size == 0 || free != nil && !free(l.Name) {
+		if !l.fits(fits) || free != nil && !free(l.Name) {
 			continue
 		}
 		if first == nil {
@@ -134,14 +138,29 @@ func (q *Queue[T]) Pop(free func(lane string) bool) (Turn[T], bool) {
 	} else {
 		chosen.credit -= 100
 	}
-	return Turn[T]{Value: q.next(chosen), Lane: chosen.Name}, true
+	return q.next(chosen, fits), true
 }
 
-// next serves the tenant whose turn it is, by deficit round robin.
-func (q *Queue[T]) next(l *lane[T]) T {
+// fits says whether one of the tenants with mail may go.
+func (l *lane[T]) fits(fits func(lane, tenant string) bool) bool {
+	for e := l.tenants.Front(); e != nil; e = e.Next() {
+		if fits(l.Name, held[*tenant[T]](e).name) {
+			return true
+		}
+	}
+	return false
+}
+
+// next serves the tenant whose turn it is, of those that may go, by deficit
+// round robin. One of them may.
+func (q *Queue[T]) next(l *lane[T], fits func(lane, tenant string) bool) Turn[T] {
 	for {
 		turn := l.tenants.Front()
 		who := held[*tenant[T]](turn)
+		if !fits(l.Name, who.name) {
+			l.tenants.MoveToBack(turn)
+			continue
+		}
 		item := held[*Item[T]](who.items.Front())
 		if l.tenants.Len() == 1 {
 			who.deficit = item.cost // alone: nothing to share
@@ -149,7 +168,7 @@ func (q *Queue[T]) next(l *lane[T]) T {
 		if who.deficit >= item.cost {
 			who.deficit -= item.cost
 			q.take(item)
-			return item.Value
+			return Turn[T]{Value: item.Value, Lane: l.Name, Tenant: who.name}
 		}
 		who.deficit += quantum
 		l.tenants.MoveToBack(turn)
@@ -199,7 +218,8 @@ func (q *Queue[T]) Drain(name string) []T {
 	}
 	values := make([]T, 0, l.size)
 	for l.size > 0 {
-		values = append(values, q.next(l))
+		turn, _ := q.Pop(func(lane string) bool { return lane == name }, nil)
+		values = append(values, turn.Value)
 	}
 	return values
 }

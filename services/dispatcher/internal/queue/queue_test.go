@@ -22,7 +22,7 @@ func TestPopOrder(t *testing.T) {
 	}
 	var got []string
 	for {
-		v, ok := q.Pop(nil)
+		v, ok := q.Pop(nil, nil)
 		if !ok {
 			break
 		}
@@ -44,7 +44,7 @@ func TestFloors(t *testing.T) {
 	}
 	count := map[string]int{}
 	for range 1000 {
-		v, _ := q.Pop(nil)
+		v, _ := q.Pop(nil, nil)
 		count[v.Value]++
 	}
 	if count["billing"] < 190 || count["bulk"] < 45 || count["otp"] < 700 {
@@ -56,12 +56,30 @@ func TestLanesThatMayNotGo(t *testing.T) {
 	t.Parallel()
 	q := queue.New[string](lanes())
 	q.Push("bulk", "t", 100, "bulk")
-	if v, ok := q.Pop(func(lane string) bool { return lane == "otp" }); ok {
+	if v, ok := q.Pop(func(lane string) bool { return lane == "otp" }, nil); ok {
 		t.Errorf("Pop = %q, want none: bulk may not go", v.Value)
 	}
 	q.Push("otp", "t", 100, "otp")
-	if v, _ := q.Pop(func(lane string) bool { return lane == "otp" }); v.Value != "otp" || v.Lane != "otp" {
+	if v, _ := q.Pop(func(lane string) bool { return lane == "otp" }, nil); v.Value != "otp" || v.Lane != "otp" {
 		t.Errorf("Pop = %+v, want otp", v)
+	}
+}
+
+func TestTenantsThatMayNotGo(t *testing.T) {
+	t.Parallel()
+	q := queue.New[string](lanes())
+	for _, name := range []string{"big", "small", "big"} {
+		q.Push("bulk", name, 100, name)
+	}
+	q.Push("otp", "big", 100, "code")
+	fits := func(lane, tenant string) bool { return lane == "otp" || tenant != "big" }
+	for _, want := range []queue.Turn[string]{{Value: "code", Lane: "otp", Tenant: "big"}, {Value: "small", Lane: "bulk", Tenant: "small"}} {
+		if got, ok := q.Pop(nil, fits); !ok || got != want {
+			t.Errorf("Pop = %+v, %t, want %+v", got, ok, want)
+		}
+	}
+	if got, ok := q.Pop(nil, fits); ok || q.Len() != 2 {
+		t.Errorf("Pop = %+v, %d left, want none and two left: big may not go", got, q.Len())
 	}
 }
 
@@ -76,7 +94,7 @@ func TestTenantsShare(t *testing.T) {
 	}
 	count := map[string]int{}
 	for turn := range 30 {
-		v, _ := q.Pop(nil)
+		v, _ := q.Pop(nil, nil)
 		count[v.Value]++
 		if turn == 29 && count["small"] != 10 {
 			t.Errorf("after 30 turns %v, want all 10 of the small tenant", count)
@@ -93,7 +111,7 @@ func TestTenantsShareBytes(t *testing.T) {
 	}
 	bytes := map[int]int{}
 	for range 500 {
-		v, _ := q.Pop(nil)
+		v, _ := q.Pop(nil, nil)
 		bytes[v.Value] += v.Value
 	}
 	if ratio := float64(bytes[64<<10]) / float64(bytes[4<<10]); ratio < 0.8 || ratio > 1.25 {
@@ -111,7 +129,7 @@ func TestRemoveAndDrain(t *testing.T) {
 	if !q.Remove(items[2]) || q.Remove(items[2]) || q.Remove(nil) {
 		t.Error("Remove must take an item once")
 	}
-	if v, _ := q.Pop(nil); v.Value != 0 || q.Remove(items[0]) {
+	if v, _ := q.Pop(nil, nil); v.Value != 0 || q.Remove(items[0]) {
 		t.Error("an item popped cannot be removed")
 	}
 	if got := len(q.Drain("otp")); got != 3 || q.Len() != 0 || q.LaneLen("otp") != 0 {

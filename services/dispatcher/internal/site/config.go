@@ -16,6 +16,10 @@ type Config struct {
 	Initial int `yaml:"initial"`
 	// Reserved of Connections are for the highest lane alone.
 	Reserved int `yaml:"reserved"`
+	// Spare of the connections that the lower lanes share are left for tenants
+	// that have fewer than Spare under way in their lane, so that one with much
+	// mail does not keep the others waiting; a quarter of them at most.
+	Spare int `yaml:"spare"`
 	// Rate is how many mails a second a site is sent at most, with bursts of
 	// one second's worth; 0 is no limit.
 	Rate float64 `yaml:"rate"`
@@ -77,7 +81,7 @@ type Warm struct {
 // Default is fit for a provider that is not known better.
 func Default() Config {
 	return Config{
-		Connections: 20, Initial: 5, Reserved: 4, ReservedRate: 20, Queue: 200, Patience: 30 * time.Second, Forget: 10 * time.Minute,
+		Connections: 20, Initial: 5, Reserved: 4, Spare: 2, ReservedRate: 20, Queue: 200, Patience: 30 * time.Second, Forget: 10 * time.Minute,
 		Warm: Warm{Sites: 10, Connections: 2, Every: 20 * time.Second, Quiet: 10 * time.Minute},
 	}
 }
@@ -93,6 +97,7 @@ func (c Config) Validate() error {
 	check(c.Connections >= 1, "sites.connections %d is below 1", c.Connections)
 	check(c.Initial >= 1 && c.Initial <= c.Connections, "sites.initial %d is not within 1 and connections", c.Initial)
 	check(c.Reserved >= 0 && c.Reserved < c.Connections, "sites.reserved %d is not below connections", c.Reserved)
+	check(c.Spare >= 0, "sites.spare %d is below 0", c.Spare)
 	check(c.Rate >= 0, "sites.rate %g is below 0", c.Rate)
 	check(c.ReservedRate >= 0 && c.ReservedRate < 100, "sites.reserved_rate %d is not within 0 and 99", c.ReservedRate)
 	for i, r := range c.Rules {

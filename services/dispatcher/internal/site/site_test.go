@@ -2,6 +2,7 @@ package site_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -44,7 +45,13 @@ func open(t *testing.T, cfg site.Config, workers map[string]int) *yard {
 
 func (y *yard) push(t *testing.T, at, lane, job string) *site.Ticket[string] {
 	t.Helper()
-	ticket, a := y.Push(site.Job[string]{Site: at, Lane: lane, Tenant: "t", Bytes: 1, Value: job})
+	return y.of(t, "t", at, lane, job)
+}
+
+// of is push for a tenant.
+func (y *yard) of(t *testing.T, tenant, at, lane, job string) *site.Ticket[string] {
+	t.Helper()
+	ticket, a := y.Push(site.Job[string]{Site: at, Lane: lane, Tenant: tenant, Bytes: 1, Value: job})
 	if ticket == nil {
 		t.Fatalf("Push(%s) = %+v, want queued", job, a)
 	}
@@ -110,6 +117,46 @@ func TestReservedConnections(t *testing.T) {
 		want(t, y, "b2", "o1", "o2") // the code goes first
 		y.end("o1", site.Verdict{})
 		want(t, y, "b2", "b3", "o2")
+	})
+}
+
+func TestSpareConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(9, 9, 1), map[string]int{"otp": 20, "bulk": 20})
+		defer y.close(t)
+		for i := range 9 {
+			y.of(t, "big", "x", "bulk", fmt.Sprint("b", i))
+		}
+		want(t, y, "b0", "b1", "b2", "b3", "b4", "b5")
+		y.of(t, "big", "x", "otp", "o1") // what is reserved is not shared
+		for _, job := range []string{"s1", "s2", "s3"} {
+			y.of(t, "small", "x", "bulk", job)
+		}
+		want(t, y, "b0", "b1", "b2", "b3", "b4", "b5", "o1", "s1", "s2")
+		y.end("b0", site.Verdict{})
+		want(t, y, "b1", "b2", "b3", "b4", "b5", "o1", "s1", "s2") // who has two is not spared more
+		y.of(t, "other", "x", "bulk", "t1")
+		want(t, y, "b1", "b2", "b3", "b4", "b5", "o1", "s1", "s2", "t1")
+		y.end("s1", site.Verdict{})
+		want(t, y, "b1", "b2", "b3", "b4", "b5", "o1", "s2", "s3", "t1")
+		y.end("t1", site.Verdict{})
+		y.end("s2", site.Verdict{})
+		want(t, y, "b1", "b2", "b3", "b4", "b5", "o1", "s3") // two are free for others again
+		y.end("s3", site.Verdict{})
+		want(t, y, "b1", "b2", "b3", "b4", "b5", "b6", "o1")
+	})
+}
+
+func TestFewConnectionsAreNotSpared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := open(t, config(4, 4, 1), map[string]int{"otp": 10, "bulk": 10})
+		defer y.close(t)
+		for _, job := range []string{"b1", "b2", "b3", "b4"} {
+			y.push(t, "x", "bulk", job)
+		}
+		want(t, y, "b1", "b2", "b3")
 	})
 }
 

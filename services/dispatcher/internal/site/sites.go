@@ -165,7 +165,7 @@ func (s *Sites[T]) get(name string, limit int) *site[T] {
 	if limit <= 0 {
 		limit = rule.Connections
 	}
-	at := &site[T]{name: name, rule: rule, queue: queue.New[T](s.lanes), limit: limit, window: min(s.cfg.Initial, limit), used: s.now(), since: s.now(), waits: map[string]bool{}}
+	at := &site[T]{name: name, rule: rule, queue: queue.New[T](s.lanes), limit: limit, window: min(s.cfg.Initial, limit), used: s.now(), since: s.now(), waits: map[string]bool{}, crowd: map[party]int{}}
 	s.sites[name] = at
 	return at
 }
@@ -194,7 +194,7 @@ func (s *Sites[T]) dispatch(at *site[T]) {
 			at.crew = append(at.crew, w)
 			s.wg.Go(func() { s.work(w) })
 		}
-		w.lane, w.busy = turn.Lane, true
+		w.party, w.busy = party{turn.Lane, turn.Tenant}, true
 		w.hand <- turn.Value
 	}
 }
@@ -224,7 +224,7 @@ func (s *Sites[T]) pop(at *site[T]) (queue.Turn[T], bool) {
 			b.waiting = append(b.waiting, at)
 		}
 		return b.free > 0
-	})
+	}, s.fits(at))
 	if ok {
 		s.tend(at)
 		s.budgets[turn.Lane].free--
@@ -234,14 +234,27 @@ func (s *Sites[T]) pop(at *site[T]) (queue.Turn[T], bool) {
 		at.busy++
 		if turn.Lane != s.top {
 			at.low++
+			at.crowd[party{turn.Lane, turn.Tenant}]++
 		}
 	}
 	return turn, ok
 }
 
-// open says whether a lane below the highest may have one more connection.
-func (s *Sites[T]) open(at *site[T]) bool {
-	return at.low < min(at.window, s.limit(at)-s.reserved(at))
+// shared is how many connections the lanes below the highest may have.
+func (s *Sites[T]) shared(at *site[T]) int { return min(at.window, s.limit(at)-s.reserved(at)) }
+
+// open says whether they may have one more.
+func (s *Sites[T]) open(at *site[T]) bool { return at.low < s.shared(at) }
+
+// fits answers whether a tenant of a lane may have one more: the last are for
+// those who have few. Nil is that all may.
+func (s *Sites[T]) fits(at *site[T]) func(lane, tenant string) bool {
+	shared := s.shared(at)
+	spare := min(s.cfg.Spare, shared/4)
+	if at.low < shared-spare {
+		return nil
+	}
+	return func(lane, tenant string) bool { return lane == s.top || at.crowd[party{lane, tenant}] < spare }
 }
 
 // token says whether the site's rate lets a mail of lane go now; if not, the
@@ -287,10 +300,14 @@ func (s *Sites[T]) wake(at *site[T], then time.Time) {
 }
 
 // release ends a delivery: whoever waited for the lane longest goes on first.
-func (s *Sites[T]) release(at *site[T], lane string) {
+func (s *Sites[T]) release(at *site[T], who party) {
+	lane := who.lane
 	at.busy--
 	if lane != s.top {
 		at.low--
+		if at.crowd[who]--; at.crowd[who] == 0 {
+			delete(at.crowd, who)
+		}
 	}
 	b := s.budgets[lane]
 	b.free++

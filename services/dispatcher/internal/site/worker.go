@@ -18,7 +18,8 @@ type site[T any] struct {
 	limit     int // of connections, for all dispatchers together
 	window    int // of connections the lower lanes may have now
 	workers   int
-	busy, low int // deliveries under way; of those, of lower lanes
+	busy, low int           // deliveries under way; of those, of lower lanes
+	crowd     map[party]int // of those, whose
 	crew      []*Worker[T]
 	idle      []*Worker[T]
 	since     time.Time // it is known
@@ -36,6 +37,9 @@ type site[T any] struct {
 	kept      int             // idle workers kept for the highest lane
 	waits     map[string]bool // lanes whose budget it waits for
 }
+
+// party is who shares a site's connections: a tenant in a lane.
+type party struct{ lane, tenant string }
 
 // Host is one host of a site.
 type Host struct {
@@ -56,7 +60,7 @@ type Worker[T any] struct {
 	site  *site[T]
 	id    int64
 	hand  chan T // one job, or closed
-	lane  string
+	party        // whose job it has, or had last
 	busy  bool
 	kept  bool // its connection is for the highest lane
 	conn  *session.Session
@@ -91,12 +95,12 @@ func (w *Worker[T]) Keep(v Verdict, idle time.Duration, refresh func() bool) (T,
 	s.mu.Lock()
 	w.judge(v)
 	w.busy = false
-	s.release(w.site, w.lane)
+	s.release(w.site, w.party)
 	for {
 		if w.site.workers > s.limit(w.site) {
 			idle = 0 // another has come to share the site
 		} else if turn, ok := s.pop(w.site); ok {
-			w.lane, w.busy, w.kept = turn.Lane, true, false
+			w.party, w.busy, w.kept = party{turn.Lane, turn.Tenant}, true, false
 			s.dispatch(w.site) // success may have allowed one more
 			s.mu.Unlock()
 			return turn.Value, true
