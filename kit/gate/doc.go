@@ -16,8 +16,8 @@
 // in work, or was a moment ago, the big ones of its lane and of those below stand
 // back, down to a floor that they share.
 //
-// What computes little and makes the disk sync enters before it, and leaves at
-// once: so it stands back as well.
+// What computes little, but makes the disk sync or sends a message, enters before
+// it and leaves at once: so it stands back as well.
 //
 // With two places or more the other lanes leave one free for a second after
 // anything of the first-ranked lane, so that the next finds it empty. Without

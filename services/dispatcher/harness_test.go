@@ -15,6 +15,7 @@ import (
 	"kurir.dev/kit/broker"
 	"kurir.dev/kit/broker/brokertest"
 	"kurir.dev/kit/custody"
+	"kurir.dev/kit/gate"
 	"kurir.dev/kit/lane"
 	"kurir.dev/kit/mxsim"
 	recordcodec "kurir.dev/kit/record"
@@ -47,6 +48,7 @@ type yard struct {
 	// of the dispatcher that runs
 	service *dispatcher.Service
 	ready   *app.Ready
+	gate    *gate.Gate // nil for one of its own
 	api     dispatcherv1.DispatcherServiceClient
 	stop    func()
 }
@@ -131,7 +133,7 @@ func (y *yard) start() {
 	y.ready = app.NewReady()
 	wire := rpc.Memory()
 	svc, err := dispatcher.New(y.tb.Context(), dispatcher.Deps{
-		Telemetry: y.tel, Listener: wire, Broker: y.client, Keyring: y.keys, Ready: y.ready,
+		Telemetry: y.tel, Listener: wire, Broker: y.client, Keyring: y.keys, Ready: y.ready, Gate: y.gate,
 	}, y.cfg)
 	if err != nil {
 		y.tb.Fatalf("New() = %v", err)

@@ -154,16 +154,25 @@ func (c *carrier) sign(j *job) error {
 		return nil
 	}
 	// What is not signed stands back all the same before it begins.
-	leave, err := c.Gate.Enter(j.ctx, j.lane.Name, j.mail.Tenant)
-	if err != nil {
+	if err := c.standBack(j); err != nil {
 		return err
 	}
-	leave()
 	signed, err := c.Signer.Sign(j.ctx, j.mail.FromDomain, j.mail.Message, j.lane.Name, j.mail.Tenant)
 	if err != nil {
 		return err
 	}
 	j.signed = &signed
+	return nil
+}
+
+// standBack waits until the mail's lane may have a processor. No place is held:
+// what comes next waits for the network.
+func (c *carrier) standBack(j *job) error {
+	leave, err := c.Gate.Enter(j.ctx, j.lane.Name, j.mail.Tenant)
+	if err != nil {
+		return err
+	}
+	leave()
 	return nil
 }
 
@@ -290,6 +299,12 @@ func (c *carrier) send(j *job) session.Result {
 				return errLease // nothing of it is on the wire yet
 			}
 			return c.may(j)
+		},
+		Ready: func() error {
+			if c.standBack(j) != nil {
+				return errLease
+			}
+			return nil
 		},
 		Commit: func() error {
 			j.bound.Store(true) // before the lease is looked at: see Lane.Handle

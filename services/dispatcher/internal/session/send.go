@@ -26,9 +26,12 @@ type Mail struct {
 	Deadline time.Time
 	// Timeouts bound its steps; zero takes those the session was opened with.
 	Timeouts Timeouts
-	// Begin is asked right before MAIL FROM, Commit right before the final
-	// dot; an error of theirs stops the mail, and is Result.Stopped.
+	// Begin is asked right before MAIL FROM, Ready when the server has said that
+	// it wants the message, Commit right before the final dot; an error of theirs
+	// stops the mail, and is Result.Stopped.
 	Begin func() error
+	// Ready is asked before the message is written; it may wait a moment.
+	Ready func() error
 	// Commit is asked right before the final dot; see Begin.
 	Commit func() error
 }
@@ -44,7 +47,7 @@ type Result struct {
 	// DotSent says that the final dot may have been on the wire. With neither
 	// Delivered nor a reply at that stage, the mail is in doubt.
 	DotSent bool
-	// Stopped is what Begin or Commit said against it.
+	// Stopped is what Begin, Ready or Commit said against it.
 	Stopped error
 	// Err is the connection's error, for logs.
 	Err error
@@ -166,6 +169,9 @@ func (s *Session) judge(line string, stage outcome.Stage, reply outcome.Reply) R
 
 // content writes the message, asks leave once more, and ends it.
 func (s *Session) content(m Mail) Result {
+	if err := m.Ready(); err != nil {
+		return Result{Stopped: err}
+	}
 	s.limit(m, s.opts.Timeouts.Block)
 	if err := stuff(s.w, m.Body); err != nil {
 		return s.broke(outcome.StageData, err)

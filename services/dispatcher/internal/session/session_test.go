@@ -56,7 +56,7 @@ func mail() session.Mail {
 	ok := func() error { return nil }
 	return session.Mail{
 		From: "b+x@bounce.example.com", To: "ana@example.com", Body: []byte("Subject: hi\r\n\r\n.dot\r\n"),
-		Begin: ok, Commit: ok,
+		Begin: ok, Ready: ok, Commit: ok,
 	}
 }
 
@@ -168,7 +168,12 @@ func TestSendFailures(t *testing.T) {
 				t.Parallel()
 				h := host(t, mxsim.HostConfig{Extensions: ext, Script: mxsim.Times(1, tt.script)})
 				s := must(t, h, options(session.Opportunistic))
-				r := s.Send(t.Context(), mail())
+				m, wanted := mail(), false
+				m.Ready = func() error { wanted = true; return nil }
+				r := s.Send(t.Context(), m)
+				if wanted != tt.dot {
+					t.Errorf("Ready asked = %t, want it only of a message that the server wants", wanted)
+				}
 				if ext == nil && tt.code == 0 && !tt.dot {
 					r.Failure.Stage = tt.stage // a reset takes replies along that were not read yet
 				}
@@ -203,6 +208,13 @@ func TestSendStops(t *testing.T) {
 	m.Commit = func() error { return stop }
 	if r := s.Send(t.Context(), m); !errors.Is(r.Stopped, stop) || r.DotSent || s.Usable(0) {
 		t.Errorf("Send = %+v, want stopped before the dot and the session closed", r)
+	}
+	s = must(t, h, options(session.Opportunistic))
+	m = mail()
+	m.Ready = func() error { return stop }
+	m.Commit = func() error { t.Error("Commit was asked of a mail that was not ready"); return nil }
+	if r := s.Send(t.Context(), m); !errors.Is(r.Stopped, stop) || r.DotSent || s.Usable(0) {
+		t.Errorf("Send = %+v, want stopped before the message and the session closed", r)
 	}
 	if got := h.Stats().Mails; got != 0 {
 		t.Errorf("%d mails taken, want none", got)
