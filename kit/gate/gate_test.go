@@ -425,7 +425,7 @@ func TestMetrics(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	t.Parallel()
-	for _, cfg := range []gate.Config{{Places: -1}, {Linger: -1}, {Linger: time.Minute}} {
+	for _, cfg := range []gate.Config{{Places: -1}, {Linger: -1}, {Linger: time.Minute}, {BigFloorPercent: -1}, {BigFloorPercent: 101}} {
 		if err := cfg.Validate(); err == nil {
 			t.Errorf("Validate(%+v) = nil, want a fault", cfg)
 		}
