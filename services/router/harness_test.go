@@ -91,13 +91,13 @@ func (h *house) start() {
 		h.tb.Fatalf("Dial() = %v", err)
 	}
 	h.api = routerv1.NewRouterServiceClient(conn)
+	h.tb.Cleanup(func() { _ = conn.Close() }) // after stop: callers hear what a router that stops says
 	h.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.tb.Context()), 20*time.Second)
 		defer cancel()
 		if err := part.Stop(ctx); err != nil {
 			h.tb.Errorf("Stop() = %v", err)
 		}
-		_ = conn.Close()
 	})
 	h.tb.Cleanup(h.stop)
 }
