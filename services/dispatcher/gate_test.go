@@ -39,7 +39,7 @@ func TestMessageStandsBack(t *testing.T) {
 	next := y.outcomes(lane.Bulk)
 	e := y.send(lane.Bulk, "ana@example.org")
 	leave := <-held
-	brokertest.Eventually(t, func() bool { return waiting(t, metrics, lane.Bulk) == 1 })
+	brokertest.Eventually(t, func() bool { return waiting(t, metrics, lane.Bulk) == 1 || mx.Stats().Mails > 0 })
 	if got := mx.Stats().Mails; got != 0 {
 		t.Errorf("%d mails taken while there was no place, want none", got)
 	}
